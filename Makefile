@@ -1,0 +1,61 @@
+# `make help` lists the targets. Everything runs in the project's own virtual environment.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+METHOD ?= cam
+CORES  ?= $(shell nproc)
+export PATH := $(abspath $(BIN)):$(PATH)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-slow bench sanitize lint format types check schema lock clean
+
+help:  ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+setup: $(VENV)/.ready  ## virtual environment with the pinned requirements and this package
+
+$(VENV)/.ready: requirements.lock pyproject.toml setup.py $(wildcard pipeline/crf/native/*)
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --require-hashes -r requirements.lock
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: setup  ## tags to masks to a network on generated scenes (METHOD=cam), then where to look
+	$(BIN)/snakemake --cores $(CORES) --configfile configs/demo/$(METHOD).yaml
+
+test: setup  ## the test suite
+	$(BIN)/python -m pytest
+
+test-slow: setup  ## long trials
+	$(BIN)/python -m pytest -m slow
+
+bench: setup  ## benchmarks, with peers in the same run
+	@for script in tests/benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+lint: setup  ## style, layers, workflow
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check Snakefile workflow
+	$(BIN)/lint-imports
+	$(BIN)/codespell
+	$(BIN)/snakemake --lint
+
+types: setup  ## mypy strict
+	$(BIN)/mypy
+
+check: lint types test  ## all of the above
+
+format: setup  ## rewrite files in the project's style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/snakefmt Snakefile workflow
+
+schema: setup  ## regenerate workflow/schemas
+	$(BIN)/pseudomask schema workflow/schemas
+
+lock: setup  ## pin the requirements again (needs uv)
+	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-header --no-annotate -o requirements.lock
+
+clean:  ## remove results and the store
+	rm -rf results store .snakemake

@@ -1,0 +1,1 @@
+"""Cheap labels to pseudo-masks to a segmentation network, as one staged pipeline."""

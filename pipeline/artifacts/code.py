@@ -1,0 +1,113 @@
+"""What code a stage runs: a digest over the modules it imports, directly or not, and the packages behind them."""
+
+import ast
+import hashlib
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import pipeline
+
+_ROOT = Path(pipeline.__file__).parent
+
+# Import name -> distribution of the packages whose version may change a result. Packages that only read settings,
+# print or draw are left out on purpose: a new `rich` must not retrain a network.
+_RESULT_PACKAGES = {
+    "cv2": "opencv-python-headless",
+    "lightning_fabric": "lightning-fabric",
+    "numpy": "numpy",
+    "PIL": "pillow",
+    "pycocotools": "pycocotools",
+    "pydensecrf": "pydensecrf2",
+    "segmentation_models_pytorch": "segmentation-models-pytorch",
+    "sklearn": "scikit-learn",
+    "timm": "timm",
+    "torch": "torch",
+    "torchvision": "torchvision",
+}
+
+
+def code_digests(*modules: str) -> dict[str, str]:
+    """Digest of every module of ``pipeline`` that the named ones import, and versions of result-shaping packages.
+
+    Comments, docstrings and layout do not count. Imports inside functions do; imports by a computed name are not
+    seen, so a stage that dispatches names what it dispatches to.
+
+    Returns:
+        Module or package name -> short digest or version, sorted by name.
+    """
+    seen: dict[str, str] = {}
+    packages: set[str] = set()
+    queue = list(modules)
+    while queue:
+        name = queue.pop()
+        if name in seen:
+            continue
+        digest, imported, outside = _inspect(name)
+        seen[name] = digest
+        packages |= outside
+        queue += imported
+    for package in packages & _RESULT_PACKAGES.keys():
+        distribution = _RESULT_PACKAGES[package]
+        try:
+            seen[distribution] = version(distribution)
+        except PackageNotFoundError:
+            seen[distribution] = "absent"
+    return dict(sorted(seen.items()))
+
+
+@cache
+def _inspect(module: str) -> tuple[str, tuple[str, ...], frozenset[str]]:
+    """Digest of one module, the modules of ``pipeline`` it imports, the outside packages it imports."""
+    path = _module_file(module)
+    if path is None:
+        raise ModuleNotFoundError(f"{module} is no module of the package")
+    tree = ast.parse(path.read_text())
+    inside: set[str] = set()
+    outside: set[str] = set()
+    for name in _imported_names(tree):
+        top = name.partition(".")[0]
+        if top != "pipeline":
+            outside.add(top)
+        elif resolved := _resolve(name):
+            inside |= resolved
+    digest = hashlib.sha256(ast.unparse(_without_docstrings(tree)).encode())
+    # Compiled cores lie beside the module that binds them: native.py and native/*.cpp.
+    for source in sorted(path.with_suffix("").glob("*.[ch]*")):
+        digest.update(source.read_bytes())
+    return digest.hexdigest()[:12], tuple(sorted(inside)), frozenset(outside)
+
+
+def _imported_names(tree: ast.Module) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def _resolve(name: str) -> set[str]:
+    """The longest prefix of a dotted name that is a module."""
+    while name and _module_file(name) is None:
+        name = name.rpartition(".")[0]
+    return {name} if name else set()
+
+
+def _module_file(module: str) -> Path | None:
+    parts = module.split(".")[1:]
+    base = _ROOT.joinpath(*parts)
+    for path in (base.with_suffix(".py") if parts else None, base / "__init__.py"):
+        if path is not None and path.is_file():
+            return path
+    return None
+
+
+def _without_docstrings(tree: ast.Module) -> ast.Module:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            first = node.body[0] if node.body else None
+            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
+                node.body = node.body[1:] or [ast.Pass()]
+    return tree

@@ -1,0 +1,89 @@
+"""Files that are complete or absent, and digests of files the user owns."""
+
+import hashlib
+import os
+import secrets
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pipeline.errors import PseudomaskError
+
+
+@contextmanager
+def atomic_path(target: Path) -> Iterator[Path]:
+    """Yield a temporary name beside ``target`` that takes its place on success and vanishes on error.
+
+    The data reach the disk before the rename, so a file that exists under its own name is complete, even
+    after a power cut.
+
+    Raises:
+        PseudomaskError: the disk is full; the message names the target and its folder.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    # The suffix is kept because writers choose a format by it.
+    temporary = target.with_name(f".{target.stem}.{os.getpid()}.{secrets.token_hex(4)}{target.suffix}")
+    try:
+        yield temporary
+        with temporary.open("rb") as stream:
+            os.fsync(stream.fileno())
+        temporary.replace(target)
+    except OSError as error:
+        if error.errno == 28:
+            raise PseudomaskError(
+                f"no space left on the disk while writing {target}; free some in {target.parent} and run again"
+            ) from error
+        raise
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(target: Path, text: str) -> None:
+    """Write a small text file atomically, leaving an equal one untouched."""
+    if target.exists() and target.read_text() == text:
+        return
+    with atomic_path(target) as temporary:
+        temporary.write_text(text)
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file's content, as 64 hex digits."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+class DigestCache:
+    """Content digests of the user's files, remembered by path, size and modification time, as git does.
+
+    Touching or copying a file costs one more reading; only a changed content changes a digest.
+    """
+
+    def __init__(self, database: Path) -> None:
+        database.parent.mkdir(parents=True, exist_ok=True)
+        self._db = sqlite3.connect(database, timeout=60)
+        self._db.execute("CREATE TABLE IF NOT EXISTS digests (path TEXT PRIMARY KEY, size INT, mtime INT, digest TEXT)")
+
+    def digests(self, paths: Iterable[Path]) -> list[str]:
+        """Digest of each file, in order.
+
+        Raises:
+            PseudomaskError: a file does not exist.
+        """
+        known = {row[0]: row[1:] for row in self._db.execute("SELECT path, size, mtime, digest FROM digests")}
+        result, fresh = [], []
+        for path in paths:
+            name = str(path.resolve())
+            try:
+                stat = path.stat()
+            except FileNotFoundError as error:
+                raise PseudomaskError(f"{path} does not exist; check the data folder and the id lists") from error
+            entry = known.get(name)
+            if entry is None or entry[:2] != (stat.st_size, stat.st_mtime_ns):
+                entry = (stat.st_size, stat.st_mtime_ns, file_digest(path))
+                fresh.append((name, *entry))
+            result.append(str(entry[2]))
+        if fresh:
+            with self._db:
+                self._db.executemany("INSERT OR REPLACE INTO digests VALUES (?, ?, ?, ?)", fresh)
+        return result

@@ -1,0 +1,30 @@
+"""Names of the files each kind of stage writes."""
+
+STAGE_FILES: dict[str, dict[str, str]] = {
+    "generate_scenes": {"folder": "scenes"},
+    "import_data": {"manifest": "manifest.parquet"},
+    "import_truth": {"masks": "masks.h5"},
+    "train": {"weights": "weights.safetensors", "curves": "curves.csv"},
+    "infer_cams": {"scores": "scores.h5"},
+    "infer_scores": {"scores": "scores.h5"},
+    "search_threshold": {"threshold": "threshold.json"},
+    "label_scores": {"masks": "masks.h5"},
+    "refine_par": {"scores": "scores.h5"},
+    "refine_crf": {"masks": "masks.h5"},
+    "evaluate": {"metrics": "metrics.json", "csv": "metrics.csv", "table": "table.md"},
+    "report": {"page": "index.html", "sheet": "sheet.jpg"},
+}
+"""Kind of stage -> output name -> file name in the stage's folder."""
+
+SHARDED = frozenset({"infer_cams", "infer_scores", "refine_par", "refine_crf"})
+"""Kinds whose one output store is written in shards and merged."""
+
+SPEC = "stage.json"
+PROVENANCE = "provenance.json"
+SCRATCH = "scratch"
+LOG = "log.txt"
+
+
+def shard_file(folder: str, shard: str) -> str:
+    """Store of one shard; ``shard`` reads ``<index>-of-<count>``."""
+    return f"{folder}/shards/{shard}.h5"

@@ -1,0 +1,1 @@
+"""Settings: pydantic models, one file per top-level key."""

@@ -1,0 +1,31 @@
+"""How a segmentation network is applied to images."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from pipeline.config.base import Settings
+
+Scale = Annotated[float, Field(gt=0, le=8)]
+
+
+class MultiScaleSettings(Settings):
+    """Sizes and mirror images a network sees."""
+
+    scales: tuple[Scale, ...] = Field(min_length=1, description="factors on the image size")
+    flip: bool = Field(description="also look at the mirror image")
+
+
+class InferenceSettings(Settings):
+    """Settings of the stage ``infer_scores``."""
+
+    split: str | None = Field(default=None, description="split to predict, several joined by +; null: all images")
+    multi_scale: MultiScaleSettings = MultiScaleSettings(scales=(1.0,), flip=False)
+    fusion: Literal["mean", "max"] = Field(default="mean", description="how scores of several scales are joined")
+    short_side: int | None = Field(
+        default=None, ge=1, description="length the short side is resized to before scales apply; null: own size"
+    )
+    stride: int = Field(default=4, ge=1, description="image pixels per stored score")
+    min_probability: float = Field(
+        default=0.01, ge=0, lt=1, description="classes that nowhere exceed this probability are not stored"
+    )

@@ -1,0 +1,56 @@
+"""Which network is built: backbone, decoder, initial weights, normalisation of images."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from pipeline.config.base import Settings
+
+DecoderKind = Literal["none", "largefov", "deeplabv2", "deeplabv3plus", "pspnet"]
+
+
+class NetworkSettings(Settings):
+    """Everything needed to build a network; the weights file of a trained one carries these settings along."""
+
+    backbone: str = Field(default="mobilenetv2_100", description="name of a timm model; `timm.list_models()` has all")
+    backbone_options: dict[str, bool | int | float | str | tuple[int, ...]] = Field(
+        default_factory=dict, description="arguments of the timm model, such as channels: [16, 32, 64, 128] of a ResNet"
+    )
+    final_convolution: bool = Field(
+        default=False, description="keep the wide last 1x1 convolution of MobileNet- and EfficientNet-like backbones"
+    )
+    output_stride: Literal[8, 16, 32] = Field(
+        default=16, description="pixels of the image per step of the last features"
+    )
+    weights: str | None = Field(
+        default=None, description="file with the backbone's initial weights, relative to the data root; null: random"
+    )
+    mean: tuple[float, float, float] = Field(default=(0.485, 0.456, 0.406), description="RGB mean of images in 0..1")
+    std: tuple[float, float, float] = Field(
+        default=(0.229, 0.224, 0.225), description="RGB deviation of images in 0..1"
+    )
+    batch_norm: Literal["trained", "frozen"] = Field(
+        default="trained", description="frozen: statistics, scale and shift of the backbone's batch norm stay as loaded"
+    )
+    decoder: DecoderKind = Field(
+        default="none", description="what turns features into class scores; none: 1x1 convolution"
+    )
+    decoder_channels: int | None = Field(default=None, ge=1, description="width of the decoder; null: the paper's")
+    decoder_dilations: tuple[int, ...] | None = Field(
+        default=None, description="rates of the decoder's 3x3 convolutions; null: the paper's for the output stride"
+    )
+    decoder_dropout: bool = Field(default=True, description="the paper's dropout in the decoder")
+
+    @model_validator(mode="after")
+    def _decoder_has_what_is_set(self) -> "NetworkSettings":
+        if self.decoder_channels is not None and self.decoder in ("none", "deeplabv2"):
+            raise ValueError(f"decoder_channels is set, but decoder '{self.decoder}' has no hidden layer; remove it")
+        if self.decoder_dilations is not None and self.decoder in ("none", "pspnet"):
+            raise ValueError(f"decoder_dilations is set, but decoder '{self.decoder}' has no dilated layer; remove it")
+        if self.decoder_dilations == () or min(self.decoder_dilations or (1,)) < 1:
+            raise ValueError("decoder_dilations must be whole numbers from 1, at least one")
+        if self.decoder == "largefov" and len(self.decoder_dilations or (12,)) != 1:
+            raise ValueError("decoder 'largefov' has one dilation")
+        if min(self.std) <= 0:
+            raise ValueError("std must be above 0")
+        return self

@@ -1,0 +1,1 @@
+"""Dense CRF and its regularised loss."""

@@ -1,0 +1,5 @@
+"""Errors a user can act on."""
+
+
+class PseudomaskError(ValueError):
+    """Something the user can mend; the message names the item and the remedy. Printed without a traceback."""

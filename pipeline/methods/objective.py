@@ -1,0 +1,65 @@
+"""The interface every training objective has."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar, TypedDict
+
+from torch import Tensor, nn
+
+
+class Batch(TypedDict, total=False):
+    """A batch as the loop hands it over; an objective finds the fields it asked for, and ``image`` and ``valid``.
+
+    image: float32 (B, 3, H, W), normalised with the network's mean and standard deviation.
+    valid: bool (B, H, W), False where augmentation padded.
+    tags: float32 (B, C-1), 1 for present foreground classes.
+    mask: int64 (B, H, W) class indices, the ignore value where nothing is known or padded.
+    """
+
+    image: Tensor
+    valid: Tensor
+    tags: Tensor
+    mask: Tensor
+
+
+@dataclass(frozen=True)
+class ParameterGroup:
+    """Parameters that share a learning rate.
+
+    Attributes:
+        parameters: what to train; frozen parameters are left out.
+        lr_scale: factor on the base learning rate.
+        weight_decay: overrides the optimiser's weight decay if given.
+    """
+
+    parameters: list[nn.Parameter] = field(repr=False)
+    lr_scale: float = 1.0
+    weight_decay: float | None = None
+
+
+class Objective(nn.Module):
+    """Networks and losses of one method; everything that has state is a submodule or buffer.
+
+    The loop calls ``training_step`` for every micro-batch, adds the parts up, steps the optimiser, then calls
+    ``on_step_end``. Randomness inside a step comes from torch's global generator, which the loop seeds from
+    (seed, step), so a resumed run draws the same numbers.
+    """
+
+    fields: ClassVar[frozenset[str]] = frozenset()
+    """Names of the :class:`Batch` fields beside ``image`` and ``valid`` that the objective needs."""
+
+    @abstractmethod
+    def parameter_groups(self) -> Sequence[ParameterGroup]:
+        """Trainable parameters, each in exactly one group."""
+
+    @abstractmethod
+    def training_step(self, batch: Batch, step: int) -> dict[str, Tensor]:
+        """Weighted loss parts by name, scalars; their sum is minimised. ``step`` counts optimiser steps from 0."""
+
+    def on_step_end(self, step: int) -> None:
+        """Called after the optimiser step, for moving averages and phase switches."""
+
+    @abstractmethod
+    def export(self) -> nn.Module:
+        """The network that later stages load; its state dict is what ``weights.safetensors`` holds."""

@@ -1,0 +1,1 @@
+"""Backbones, decoders, heads, weights."""

@@ -1,0 +1,138 @@
+"""Backbones: timm networks that return features of every stage."""
+
+from difflib import get_close_matches
+from typing import Any, Self
+
+import timm
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from pipeline.config.network import NetworkSettings
+from pipeline.errors import PseudomaskError
+
+_VISION_TRANSFORMERS = ("vision_transformer", "deit")
+
+
+class Backbone(nn.Module):
+    """A timm network without its classifier, randomly initialised.
+
+    Attributes:
+        channels: channels of each returned feature map, shallow to deep.
+        strides: image pixels per step of each.
+        multiple: what image sides must be a multiple of; 1 for convolutional networks.
+
+    Args:
+        settings: which network; ``weights`` is not read here (see :func:`pipeline.nets.weights.load_backbone`).
+
+    Raises:
+        PseudomaskError: unknown name or options, an output stride the network cannot have, or no final convolution.
+    """
+
+    def __init__(self, settings: NetworkSettings) -> None:
+        super().__init__()
+        self._name = settings.backbone
+        self._frozen = settings.batch_norm == "frozen"
+        self.net, self.multiple = _features(settings)
+        info = self.net.feature_info
+        self.channels: list[int] = list(info.channels())
+        self.strides: list[int] = list(info.reduction())
+        if self.strides[-1] != settings.output_stride:
+            raise PseudomaskError(
+                f"backbone '{self._name}' cannot have output stride {settings.output_stride}; "
+                f"set network.output_stride to {self.strides[-1]} or choose another backbone"
+            )
+        self.final = _final_convolution(settings) if settings.final_convolution else None
+        if self.final is not None:
+            self.channels[-1] = self.final.conv_head.out_channels
+        if self._frozen:
+            for norm in self._batch_norms():
+                norm.requires_grad_(False)
+        self.train()
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        """Features of every stage.
+
+        Args:
+            image: (B, 3, H, W), normalised.
+
+        Returns:
+            Tensors (B, channels[i], h_i, w_i), shallow to deep.
+
+        Raises:
+            PseudomaskError: H or W is not a multiple of what a vision transformer needs.
+        """
+        height, width = image.shape[-2:]
+        if height % self.multiple or width % self.multiple:
+            raise PseudomaskError(
+                f"backbone '{self._name}' needs image sides that are multiples of {self.multiple}, "
+                f"found {height}x{width}; change the crop size"
+            )
+        features: list[Tensor] = list(self.net(image))
+        if self.final is not None:
+            features[-1] = self.final(features[-1])
+        return features
+
+    def train(self, mode: bool = True) -> Self:
+        """Like ``nn.Module.train``, but frozen batch norm stays in evaluation mode."""
+        super().train(mode)
+        if self._frozen:
+            for norm in self._batch_norms():
+                norm.eval()
+        return self
+
+    def timm_state(self) -> dict[str, Tensor]:
+        """Tensors of the network by the names timm gives them in the whole model."""
+        inner = self.net.model if self.multiple > 1 else self.net
+        return inner.state_dict() | ({} if self.final is None else self.final.state_dict())
+
+    def _batch_norms(self) -> list[nn.Module]:
+        return [module for module in self.modules() if isinstance(module, _BatchNorm)]
+
+
+class _FinalConvolution(nn.Module):
+    """The 1x1 convolution with batch norm and activation after the last block; attributes are named as in timm."""
+
+    def __init__(self, conv_head: nn.Module, bn2: nn.Module) -> None:
+        super().__init__()
+        self.conv_head: Any = conv_head
+        self.bn2 = bn2
+
+    def forward(self, features: Tensor) -> Tensor:
+        result: Tensor = self.bn2(self.conv_head(features))
+        return result
+
+
+def _features(settings: NetworkSettings) -> tuple[Any, int]:
+    """The timm network in its features-only form, and what image sides must be a multiple of."""
+    transformer = timm.models.is_model_in_modules(settings.backbone, _VISION_TRANSFORMERS)
+    options: dict[str, Any] = {"features_only": True}
+    if transformer:
+        options["dynamic_img_size"] = True
+    elif settings.output_stride != 32:
+        options["output_stride"] = settings.output_stride
+    net = _create(settings, options)
+    return net, int(net.feature_info.reduction()[-1]) if transformer else 1
+
+
+def _final_convolution(settings: NetworkSettings) -> _FinalConvolution:
+    whole = _create(settings, {"num_classes": 0})
+    if not (hasattr(whole, "conv_head") and isinstance(getattr(whole, "bn2", None), nn.Module)):
+        raise PseudomaskError(
+            f"backbone '{settings.backbone}' has no final convolution; set network.final_convolution to false"
+        )
+    return _FinalConvolution(whole.conv_head, whole.bn2)
+
+
+def _create(settings: NetworkSettings, options: dict[str, Any]) -> Any:
+    name = settings.backbone
+    if not timm.is_model(name):
+        near = get_close_matches(name, timm.list_models(), 3)
+        hint = f"did you mean {' or '.join(near)}?" if near else "`timm.list_models()` lists them all"
+        raise PseudomaskError(f"network.backbone: timm has no model '{name}'; {hint}")
+    try:
+        return timm.create_model(name, pretrained=False, **options, **settings.backbone_options)
+    except (TypeError, NotImplementedError, RuntimeError, AssertionError, ValueError) as error:
+        raise PseudomaskError(
+            f"network.backbone '{name}' cannot be built with output stride {settings.output_stride} and "
+            f"backbone_options {settings.backbone_options}: {error}"
+        ) from error

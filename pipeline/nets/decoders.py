@@ -1,0 +1,182 @@
+"""Decoders: from backbone features to class scores at the decoder's own resolution."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pipeline.config.network import NetworkSettings
+from pipeline.errors import PseudomaskError
+from pipeline.nets.backbones import Backbone
+
+
+def upsample(scores: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize (B, K, h, w) scores bilinearly to ``size`` (H, W), pixels taken as areas."""
+    return scores if scores.shape[-2:] == size else F.interpolate(scores, size, mode="bilinear", align_corners=False)
+
+
+def build_decoder(settings: NetworkSettings, backbone: Backbone, classes: int) -> nn.Module:
+    """The decoder ``settings.decoder``; it maps the backbone's list of features to logits (B, classes, h, w).
+
+    Raises:
+        PseudomaskError: the backbone lacks the stride-4 features DeepLab-v3+ needs.
+    """
+    deep, dropout = backbone.channels[-1], settings.decoder_dropout
+    rates, width = settings.decoder_dilations, settings.decoder_channels
+    if settings.decoder == "largefov":
+        return LargeFov(deep, classes, width or 1024, (rates or (12,))[0], dropout)
+    if settings.decoder == "deeplabv2":
+        return DeepLabV2(deep, classes, rates or (6, 12, 18, 24))
+    if settings.decoder == "pspnet":
+        return PspNet(deep, classes, width or 512, dropout)
+    if settings.decoder == "deeplabv3plus":
+        if 4 not in backbone.strides:
+            raise PseudomaskError(
+                f"decoder 'deeplabv3plus' needs features at stride 4, but backbone '{settings.backbone}' has strides "
+                f"{backbone.strides}; choose another decoder or backbone"
+            )
+        rates = rates or tuple(rate * max(1, 16 // settings.output_stride) for rate in (6, 12, 18))
+        return DeepLabV3Plus(backbone.channels, backbone.strides.index(4), classes, width or 256, rates, dropout)
+    return Linear(deep, classes)
+
+
+class Linear(nn.Module):
+    """One 1x1 convolution with bias."""
+
+    def __init__(self, channels: int, classes: int) -> None:
+        super().__init__()
+        self.classify = _initialised(nn.Conv2d(channels, classes, 1))
+
+    def forward(self, features: list[Tensor]) -> Tensor:
+        """Logits at the resolution of the last features."""
+        result: Tensor = self.classify(features[-1])
+        return result
+
+
+class LargeFov(nn.Sequential):
+    """DeepLab-v1 with a large field of view (Chen et al. 2015, Sec. 4.2 and 5): fc6 dilated 3x3, fc7 1x1, fc8 1x1."""
+
+    def __init__(self, channels: int, classes: int, width: int, dilation: int, dropout: bool) -> None:
+        super().__init__(
+            nn.Conv2d(channels, width, 3, padding=dilation, dilation=dilation),
+            nn.ReLU(inplace=True),
+            _dropout(0.5, dropout),
+            nn.Conv2d(width, width, 1),
+            nn.ReLU(inplace=True),
+            _dropout(0.5, dropout),
+            _initialised(nn.Conv2d(width, classes, 1)),
+        )
+
+    def forward(self, features: list[Tensor]) -> Tensor:
+        """Logits at the resolution of the last features."""
+        result: Tensor = super().forward(features[-1])
+        return result
+
+
+class DeepLabV2(nn.Module):
+    """DeepLab-v2 (Chen et al. 2017, Sec. 3.2): sum of dilated 3x3 convolutions straight to the classes, N(0, 0.01)."""
+
+    def __init__(self, channels: int, classes: int, rates: tuple[int, ...]) -> None:
+        super().__init__()
+        self.branches = nn.ModuleList(
+            _initialised(nn.Conv2d(channels, classes, 3, padding=rate, dilation=rate)) for rate in rates
+        )
+
+    def forward(self, features: list[Tensor]) -> Tensor:
+        """Logits at the resolution of the last features."""
+        return torch.stack([branch(features[-1]) for branch in self.branches]).sum(0)
+
+
+class DeepLabV3Plus(nn.Module):
+    """DeepLab-v3+ (Chen et al. 2018, Sec. 3.1) with plain convolutions.
+
+    ASPP of one 1x1 convolution, three dilated ones and the image's mean; joined at stride 4 with 48 channels of
+    low-level features. Dropout (0.5 after ASPP, 0.5 and 0.1 in the decoder) follows the common PyTorch version, the
+    paper names none.
+    """
+
+    def __init__(
+        self, channels: list[int], low: int, classes: int, width: int, rates: tuple[int, ...], dropout: bool
+    ) -> None:
+        super().__init__()
+        self._low = low
+        self.aspp = Aspp(channels[-1], width, rates)
+        self.reduce = _conv_norm_relu(channels[low], 48, 1)
+        self.after_aspp = _dropout(0.5, dropout)
+        self.decode = nn.Sequential(
+            _conv_norm_relu(width + 48, width, 3),
+            _dropout(0.5, dropout),
+            _conv_norm_relu(width, width, 3),
+            _dropout(0.1, dropout),
+            _initialised(nn.Conv2d(width, classes, 1)),
+        )
+
+    def forward(self, features: list[Tensor]) -> Tensor:
+        """Logits at stride 4."""
+        low = self.reduce(features[self._low])
+        context = upsample(self.after_aspp(self.aspp(features[-1])), low.shape[-2:])
+        result: Tensor = self.decode(torch.cat([context, low], dim=1))
+        return result
+
+
+class Aspp(nn.Module):
+    """Atrous spatial pyramid pooling of DeepLab-v3 (Chen et al. 2017, Sec. 3.3)."""
+
+    def __init__(self, channels: int, width: int, rates: tuple[int, ...]) -> None:
+        super().__init__()
+        self.branches = nn.ModuleList(
+            [_conv_norm_relu(channels, width, 1), *(_conv_norm_relu(channels, width, 3, rate) for rate in rates)]
+        )
+        self.pooled = _conv_norm_relu(channels, width, 1)
+        self.project = _conv_norm_relu(width * (len(rates) + 2), width, 1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, channels, h, w) to (B, width, h, w)."""
+        pooled = self.pooled(features.mean((2, 3), keepdim=True)).expand(-1, -1, *features.shape[-2:])
+        result: Tensor = self.project(torch.cat([*(branch(features) for branch in self.branches), pooled], dim=1))
+        return result
+
+
+class PspNet(nn.Module):
+    """PSPNet (Zhao et al. 2017, Sec. 3.2): means over 1, 2, 3 and 6 bins per side beside the features, then 3x3."""
+
+    bins = (1, 2, 3, 6)
+
+    def __init__(self, channels: int, classes: int, width: int, dropout: bool) -> None:
+        super().__init__()
+        part = channels // len(self.bins)
+        self.pools = nn.ModuleList(
+            nn.Sequential(nn.AdaptiveAvgPool2d(side), _conv_norm_relu(channels, part, 1)) for side in self.bins
+        )
+        self.decode = nn.Sequential(
+            _conv_norm_relu(channels + part * len(self.bins), width, 3),
+            _dropout(0.1, dropout),
+            _initialised(nn.Conv2d(width, classes, 1)),
+        )
+
+    def forward(self, features: list[Tensor]) -> Tensor:
+        """Logits at the resolution of the last features."""
+        deep = features[-1]
+        pooled = [upsample(pool(deep), deep.shape[-2:]) for pool in self.pools]
+        result: Tensor = self.decode(torch.cat([deep, *pooled], dim=1))
+        return result
+
+
+def _conv_norm_relu(channels: int, width: int, kernel: int, dilation: int = 1) -> nn.Sequential:
+    padding = dilation * (kernel // 2)
+    return nn.Sequential(
+        nn.Conv2d(channels, width, kernel, padding=padding, dilation=dilation, bias=False),
+        nn.BatchNorm2d(width),
+        nn.ReLU(inplace=True),
+    )
+
+
+def _dropout(probability: float, wanted: bool) -> nn.Module:
+    return nn.Dropout(probability) if wanted else nn.Identity()
+
+
+def _initialised(layer: nn.Conv2d) -> nn.Conv2d:
+    """A last layer drawn from N(0, 0.01) without bias, so that training starts from nearly equal scores."""
+    nn.init.normal_(layer.weight, std=0.01)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+    return layer

@@ -1,0 +1,1 @@
+"""From scores to better scores and masks."""

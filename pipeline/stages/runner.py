@@ -1,0 +1,119 @@
+"""Runs one stage from its ``stage.json``; knows nothing of Snakemake."""
+
+import dataclasses
+import importlib
+import json
+import platform
+import resource
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pipeline.artifacts.files import write_text
+from pipeline.artifacts.job import Job
+from pipeline.artifacts.layout import PROVENANCE, SCRATCH, SHARDED, shard_file
+from pipeline.artifacts.masks import merge_masks
+from pipeline.artifacts.scores import merge_scores
+from pipeline.config.runtime import RuntimeSettings
+from pipeline.errors import PseudomaskError
+
+
+def run_stage(spec: Path, shard: str | None = None, merge: int | None = None) -> None:
+    """Run a stage, one shard of it, or the merge of its shards.
+
+    Args:
+        spec: ``stage.json`` as the plan wrote it.
+        shard: ``<index>-of-<count>`` for one part of a sharded stage.
+        merge: number of shards to join into the stage's output.
+
+    Raises:
+        PseudomaskError: the file is missing or does not fit this version of the stage.
+    """
+    if not spec.exists():
+        raise PseudomaskError(f"{spec} does not exist; run snakemake, or name an existing stage.json")
+    document = json.loads(spec.read_text())
+    folder = spec.parent
+    started, clock = datetime.now(UTC), time.perf_counter()
+    if merge is not None:
+        _merge(document, folder, merge)
+    else:
+        _execute(document, folder, shard)
+    facts = {
+        "started": started.isoformat(timespec="seconds"),
+        "wall_seconds": round(time.perf_counter() - clock, 3),
+        "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+        "device": _device(),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+    }
+    if shard is not None:
+        write_text(Path(shard_file(str(folder), shard)).with_suffix(".json"), json.dumps(facts))
+        return
+    if merge is not None:
+        facts["shards"] = [json.loads(_shard_facts(folder, i, merge).read_text()) for i in range(merge)]
+    provenance = {name: value for name, value in document.items() if name != "runtime"} | facts
+    write_text(folder / PROVENANCE, json.dumps(provenance, indent=1))
+
+
+def _shard_facts(folder: Path, index: int, count: int) -> Path:
+    return Path(shard_file(str(folder), f"{index}-of-{count}")).with_suffix(".json")
+
+
+def _execute(document: dict[str, Any], folder: Path, shard: str | None) -> None:
+    stage = importlib.import_module(f"pipeline.stages.{document['kind']}")
+    outputs = {name: Path(path) for name, path in document["outputs"].items()}
+    part = (0, 1)
+    if shard is not None:
+        if document["kind"] not in SHARDED:
+            raise PseudomaskError(f"stage kind '{document['kind']}' has no shards")
+        index, _, count = shard.partition("-of-")
+        part = (int(index), int(count))
+        outputs = {name: Path(shard_file(str(folder), shard)) for name in outputs}
+    _remove_leftovers(outputs)
+    job = Job(
+        name=document["name"],
+        key=document["key"],
+        runtime=RuntimeSettings.model_validate(document["runtime"]),
+        scratch=folder / SCRATCH,
+        shard=part,
+    )
+    settings = stage.Settings.model_validate(document["settings"])
+    stage.run(settings, _fill(stage.Inputs, document["inputs"]), _fill(stage.Outputs, outputs), job)
+
+
+def _fill(model: Any, values: dict[str, Any]) -> Any:
+    """A stage's ``Inputs`` or ``Outputs`` from paths by name."""
+    known = {field.name for field in dataclasses.fields(model)}
+    unknown = values.keys() - known
+    if unknown:
+        raise PseudomaskError(f"{model.__module__} knows no file '{sorted(unknown)[0]}'; it knows {sorted(known)}")
+    return model(**{name: _as_path(value) for name, value in values.items()})
+
+
+def _as_path(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: Path(path) for name, path in value.items()}
+    return None if value is None else Path(value)
+
+
+def _remove_leftovers(outputs: dict[str, Path]) -> None:
+    """Delete temporaries of a run that was killed; nobody else writes outputs with this key at the same time."""
+    for path in outputs.values():
+        for leftover in path.parent.glob(f".{path.stem}.*{path.suffix}"):
+            if leftover.is_file():
+                leftover.unlink()
+
+
+def _merge(document: dict[str, Any], folder: Path, count: int) -> None:
+    ((name, target),) = document["outputs"].items()
+    join = {"masks": merge_masks, "scores": merge_scores}[name]
+    join([Path(shard_file(str(folder), f"{index}-of-{count}")) for index in range(count)], Path(target))
+
+
+def _device() -> str:
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        return str(torch.cuda.get_device_name())
+    return "cpu"

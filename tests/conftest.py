@@ -1,0 +1,16 @@
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """Folder with voc-mini, msrc-mini, voc12-lists and weights."""
+    folder = os.environ.get("PSEUDOMASK_DATA")
+    if not folder:
+        pytest.skip("set PSEUDOMASK_DATA to the folder that holds voc-mini to run tests on real images")
+    root = Path(folder).resolve()
+    if not (root / "voc-mini").is_dir():
+        pytest.skip(f"PSEUDOMASK_DATA={folder} has no folder voc-mini")
+    return root

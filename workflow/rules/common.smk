@@ -1,0 +1,80 @@
+"""Configuration, the plan of the run, and what every rule file uses."""
+
+import os
+import sys
+from pathlib import Path
+
+from pipeline.artifacts.layout import shard_file
+from pipeline.artifacts.plan import Plan
+from pipeline.config.load import load_run
+from pipeline.errors import PseudomaskError
+from snakemake.exceptions import WorkflowError
+
+# `pseudomask` is the command beside the Snakemake that reads this file, also when no environment is activated.
+os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+
+CONFIGS = Path(workflow.basedir) / "configs"
+
+
+def build(function, *arguments, **named):
+    """Call ``function`` and show a user's mistake as Snakemake shows its own, without a traceback."""
+    try:
+        return function(*arguments, **named)
+    except PseudomaskError as error:
+        raise WorkflowError(str(error)) from None
+
+
+if "method" not in config and "extends" not in config:
+    config = {"extends": ["demo/cam.yaml"], **config}
+cfg = build(load_run, config, CONFIGS)
+plan = Plan(cfg.run, cfg.model_dump(mode="json"), cfg.runtime)
+
+
+def stage(*arguments, **named):
+    """Add a stage to the plan."""
+    return build(plan.stage, *arguments, **named)
+
+
+def stage_outputs(added, **flagged):
+    """Outputs of an unsharded stage, those in ``flagged`` with a flag such as ``report(...)``."""
+    return {**added.outputs, **flagged, "provenance": added.provenance}
+
+
+def shards_of(folder):
+    """Shard stores of a sharded stage, which `merge_*` joins; time stamps never decide, so they are ancient."""
+    count = cfg.runtime.shards
+    return [ancient(shard_file(folder, f"{part}-of-{count}")) for part in range(count)]
+
+
+def final_outputs():
+    """What `snakemake` makes by default: the last files of the run, and every stage's provenance."""
+    return [
+        *plan.stages["report"].outputs.values(),
+        *(added.provenance for added in plan.stages.values()),
+    ]
+
+
+wildcard_constraints:
+    shard=r"\d+-of-\d+",
+    key=r"[0-9a-f]{16}",
+
+
+if workflow.is_main_process:
+    for name, reason in plan.reasons().items():
+        print(f"{name}: {reason}", file=sys.stderr)
+
+
+onstart:
+    build(plan.write)
+
+
+onsuccess:
+    print(Path(plan.stages["evaluation"]["table"].path).read_text())
+    print(f"pictures and tables: results/{cfg.run}/report/index.html")
+
+
+onerror:
+    print(
+        f"Finished stages are kept; run again to go on. Logs: results/{cfg.run}/<stage>/log.txt",
+        file=sys.stderr,
+    )
