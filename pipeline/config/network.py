@@ -1,12 +1,15 @@
 """Which network is built: backbone, decoder, initial weights, normalisation of images."""
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from pipeline.config.base import Settings
 
 DecoderKind = Literal["none", "largefov", "deeplabv2", "deeplabv3plus", "pspnet"]
+
+
+_NO_OPTIONS = {"pretrained", "pretrained_cfg", "checkpoint_path", "features_only", "out_indices", "output_stride"}
 
 
 class NetworkSettings(Settings):
@@ -40,6 +43,14 @@ class NetworkSettings(Settings):
         default=None, description="rates of the decoder's 3x3 convolutions; null: the paper's for the output stride"
     )
     decoder_dropout: bool = Field(default=True, description="the paper's dropout in the decoder")
+
+    @field_validator("backbone_options")
+    @classmethod
+    def _options_are_of_the_model(cls, options: dict[str, Any]) -> dict[str, Any]:
+        """Loading weights and choosing features have settings of their own."""
+        if taken := sorted(_NO_OPTIONS & options.keys()):
+            raise ValueError(f"'{taken[0]}' is no option of the model; use network.weights or network.output_stride")
+        return options
 
     @model_validator(mode="after")
     def _decoder_has_what_is_set(self) -> "NetworkSettings":

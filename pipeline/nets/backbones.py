@@ -82,7 +82,7 @@ class Backbone(nn.Module):
 
     def timm_state(self) -> dict[str, Tensor]:
         """Tensors of the network by the names timm gives them in the whole model."""
-        inner = self.net.model if self.multiple > 1 else self.net
+        inner: nn.Module = self.net.model if self.multiple > 1 else self.net
         return inner.state_dict() | ({} if self.final is None else self.final.state_dict())
 
     def _batch_norms(self) -> list[nn.Module]:
@@ -129,10 +129,12 @@ def _create(settings: NetworkSettings, options: dict[str, Any]) -> Any:
         near = get_close_matches(name, timm.list_models(), 3)
         hint = f"did you mean {' or '.join(near)}?" if near else "`timm.list_models()` lists them all"
         raise PseudomaskError(f"network.backbone: timm has no model '{name}'; {hint}")
+    options |= settings.backbone_options
     try:
-        return timm.create_model(name, pretrained=False, **options, **settings.backbone_options)
+        return timm.create_model(name, pretrained=False, **options)
     except (TypeError, NotImplementedError, RuntimeError, AssertionError, ValueError) as error:
+        # timm refuses an output stride with a bare assertion, hence the type's name.
         raise PseudomaskError(
-            f"network.backbone '{name}' cannot be built with output stride {settings.output_stride} and "
-            f"backbone_options {settings.backbone_options}: {error}"
+            f"network.backbone '{name}' cannot be built with network.output_stride {settings.output_stride} and "
+            f"network.backbone_options {settings.backbone_options}; change them ({str(error) or type(error).__name__})"
         ) from error

@@ -1,5 +1,7 @@
 """Decoders: from backbone features to class scores at the decoder's own resolution."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -9,8 +11,9 @@ from pipeline.errors import PseudomaskError
 from pipeline.nets.backbones import Backbone
 
 
-def upsample(scores: Tensor, size: tuple[int, int]) -> Tensor:
+def upsample(scores: Tensor, size: Sequence[int]) -> Tensor:
     """Resize (B, K, h, w) scores bilinearly to ``size`` (H, W), pixels taken as areas."""
+    size = (size[0], size[1])
     return scores if scores.shape[-2:] == size else F.interpolate(scores, size, mode="bilinear", align_corners=False)
 
 
@@ -52,11 +55,12 @@ class Linear(nn.Module):
         return result
 
 
-class LargeFov(nn.Sequential):
+class LargeFov(nn.Module):
     """DeepLab-v1 with a large field of view (Chen et al. 2015, Sec. 4.2 and 5): fc6 dilated 3x3, fc7 1x1, fc8 1x1."""
 
     def __init__(self, channels: int, classes: int, width: int, dilation: int, dropout: bool) -> None:
-        super().__init__(
+        super().__init__()
+        self.layers = nn.Sequential(
             nn.Conv2d(channels, width, 3, padding=dilation, dilation=dilation),
             nn.ReLU(inplace=True),
             _dropout(0.5, dropout),
@@ -68,7 +72,7 @@ class LargeFov(nn.Sequential):
 
     def forward(self, features: list[Tensor]) -> Tensor:
         """Logits at the resolution of the last features."""
-        result: Tensor = super().forward(features[-1])
+        result: Tensor = self.layers(features[-1])
         return result
 
 

@@ -1,0 +1,71 @@
+"""Which engine runs a CRF, and why."""
+
+import importlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.config.crf import BackendChoice, CrfTerm
+from pipeline.errors import PseudomaskError
+
+BackendName = Literal["native", "torch", "pydensecrf"]
+MODULES: dict[BackendName, str] = {
+    "native": "pipeline.crf.native_backend",
+    "pydensecrf": "pipeline.crf.pydensecrf_backend",
+    "torch": "pipeline.crf.torch_backend",
+}
+
+
+class Backend(Protocol):
+    """What the module of a backend offers."""
+
+    def describe(self) -> str:
+        """What it runs on, for people; ImportError where it is not installed."""
+
+    def infer(
+        self,
+        image: NDArray[np.uint8],
+        energies: Sequence[NDArray[np.float32]],
+        terms: Sequence[CrfTerm],
+        iterations: int,
+    ) -> list[NDArray[np.float32]]:
+        """Probabilities (K, H, W) per energy (K, H, W), all on the lattice of one image (H, W, 3)."""
+
+
+@dataclass(frozen=True)
+class Picked:
+    """The engine chosen and the reason, for logs and for ``doctor``."""
+
+    name: BackendName
+    why: str
+
+
+def load(name: BackendName) -> Backend:
+    """The module of a backend."""
+    return cast(Backend, importlib.import_module(MODULES[name]))
+
+
+def pick_backend(choice: BackendChoice = "auto") -> Picked:
+    """The engine that ``choice`` stands for here; ``auto`` is the first installed of native, pydensecrf, torch.
+
+    Raises:
+        PseudomaskError: the engine named, or with ``auto`` every engine, is not installed; the message says why.
+    """
+    names: tuple[BackendName, ...] = tuple(MODULES) if choice == "auto" else (choice,)
+    missing: list[str] = []
+    for name in names:
+        try:
+            found = load(name).describe()
+        except ImportError as error:
+            missing.append(f"{name} is not installed ({error})")
+        else:
+            return Picked(name, "; ".join([*missing, found]))
+    raise PseudomaskError(f"no dense CRF engine: {'; '.join(missing)}")
+
+
+def backend_of(choice: BackendChoice) -> Any:
+    """The module of the engine that ``choice`` stands for."""
+    return load(pick_backend(choice).name)

@@ -1,0 +1,83 @@
+"""Dense CRF inference (Kraehenbuehl and Koltun, NIPS 2011): mean field on the permutohedral lattice."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.config.crf import BackendChoice, CrfSettings, CrfTerm
+from pipeline.crf.backends import backend_of
+from pipeline.crf.energy import Energy, as_energy
+from pipeline.errors import PseudomaskError
+
+Unary = NDArray[Any] | Energy
+
+
+def dense_crf(
+    image: NDArray[np.uint8], scores: Unary, params: CrfSettings, *, backend: BackendChoice | None = None
+) -> NDArray[np.float32]:
+    """Refine the scores of one image.
+
+    Args:
+        image: RGB uint8 (H, W, 3).
+        scores: probabilities (K, H, W) of the labels that may occur, any float type, clipped to [1e-5, 1];
+            or an ``Energy``, for instance ``Energy.from_labels(mask, count, gt_prob=0.7)``.
+        params: terms and iterations.
+        backend: overrides ``params.backend``; ``pick_backend`` says what ``auto`` stands for.
+
+    Returns:
+        Probabilities float32 (K, H, W), summing to one per pixel.
+
+    Raises:
+        PseudomaskError: shapes do not match, a score is not finite, or the engine asked for is missing.
+    """
+    return dense_crf_shared(image, [scores], params, backend=backend)[0]
+
+
+def dense_crf_shared(
+    image: NDArray[np.uint8], scores: Sequence[Unary], params: CrfSettings, *, backend: BackendChoice | None = None
+) -> list[NDArray[np.float32]]:
+    """As ``dense_crf`` for several scores over one image, whose lattice is built once (ASDT's two backgrounds)."""
+    terms = params.resolved
+    energies = [as_energy(item) for item in scores]
+    for energy in energies:
+        _check(image, energy, terms)
+    engine = backend_of(backend or params.backend)
+    result: list[NDArray[np.float32]] = engine.infer(image, energies, terms, params.iterations)
+    return result
+
+
+def dense_crf_batch(
+    items: Iterable[tuple[NDArray[np.uint8], Sequence[Unary]]],
+    params: CrfSettings,
+    *,
+    backend: BackendChoice | None = None,
+    threads: int = 1,
+) -> Iterator[list[NDArray[np.float32]]]:
+    """``dense_crf_shared`` over (image, scores) pairs, one image per thread, results in order.
+
+    At most ``2 * threads`` images are held at a time, so ``items`` may be a generator over a whole data set.
+    """
+    from pipeline.crf.threads import ordered_map
+
+    def one(item: tuple[NDArray[np.uint8], Sequence[Unary]]) -> list[NDArray[np.float32]]:
+        return dense_crf_shared(item[0], item[1], params, backend=backend)
+
+    return ordered_map(one, items, threads)
+
+
+def _check(image: NDArray[np.uint8], energy: NDArray[np.float32], terms: Sequence[CrfTerm]) -> None:
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+        raise PseudomaskError(
+            f"image for the CRF is {image.dtype} {image.shape}; expected uint8 (height, width, 3): "
+            "repeat a grey channel three times"
+        )
+    if image.shape[:2] != energy.shape[1:]:
+        raise PseudomaskError(
+            f"scores for the CRF are (height, width) {energy.shape[1:]}, the image {image.shape[:2]}: resize the scores"
+        )
+    for term in terms:
+        shape = np.shape(term.compat)
+        if shape not in ((), (len(energy),), (len(energy),) * 2):
+            raise PseudomaskError(f"CRF compat has shape {shape}, the scores have {len(energy)} labels")

@@ -1,0 +1,54 @@
+"""Multi-label image classifier: the usual first step from tags to class activation maps (PSA, IRN).
+
+Loss: mean over classes of binary cross-entropy on logits (``multilabel_soft_margin_loss`` of the reference codes).
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from pipeline.config.classes import ClassTable
+from pipeline.config.classifier import ClassifierSettings as Settings
+from pipeline.methods.objective import Batch, Objective, ParameterGroup
+from pipeline.nets.classification import ClassificationNetwork
+
+__all__ = ["Classifier", "Settings", "build"]
+
+
+class Classifier(Objective):
+    """Trains a :class:`ClassificationNetwork` on tags."""
+
+    fields: ClassVar[frozenset[str]] = frozenset({"tags"})
+
+    def __init__(self, network: ClassificationNetwork, lr_scale: float) -> None:
+        super().__init__()
+        self.network = network
+        self._lr_scale = lr_scale
+
+    def parameter_groups(self) -> Sequence[ParameterGroup]:
+        """Backbone, then the new classifier at ``lr_scale`` times the rate."""
+        backbone = [parameter for parameter in self.network.backbone.parameters() if parameter.requires_grad]
+        classifier = list(self.network.classifier.parameters())
+        return [ParameterGroup(backbone), ParameterGroup(classifier, lr_scale=self._lr_scale)]
+
+    def training_step(self, batch: Batch, step: int) -> dict[str, Tensor]:  # noqa: ARG002
+        """Binary cross-entropy of the tags."""
+        logits = self.network(batch["image"])
+        return {"classification": F.binary_cross_entropy_with_logits(logits.float(), batch["tags"])}
+
+    def export(self) -> ClassificationNetwork:
+        """The classification network."""
+        return self.network
+
+
+def build(settings: Settings, classes: ClassTable, weights_root: Path) -> Classifier:
+    """The objective, its backbone initialised from ``settings.network.weights`` below ``weights_root``.
+
+    Raises:
+        PseudomaskError: the network cannot be built or its weights not be loaded.
+    """
+    network = ClassificationNetwork.initial(settings.network, len(classes.foreground), weights_root)
+    return Classifier(network, settings.lr_scale)

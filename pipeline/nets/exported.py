@@ -1,0 +1,69 @@
+"""Networks rebuilt from a weights file alone: its card holds the settings and the classes."""
+
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import ValidationError
+
+from pipeline.artifacts.checkpoint import load_weights
+from pipeline.config.classes import ClassTable
+from pipeline.config.network import NetworkSettings
+from pipeline.errors import PseudomaskError
+from pipeline.nets.classification import ClassificationNetwork
+from pipeline.nets.segmentation import SegmentationNetwork
+
+Network = TypeVar("Network", ClassificationNetwork, SegmentationNetwork)
+
+
+def load_classifier(path: Path) -> tuple[ClassificationNetwork, NetworkSettings, ClassTable]:
+    """The trained classification network in a weights file, its settings and classes.
+
+    Raises:
+        PseudomaskError: the file is missing, damaged or holds another kind of network.
+    """
+    return _load(path, ClassificationNetwork, background=False)
+
+
+def load_segmenter(path: Path) -> tuple[SegmentationNetwork, NetworkSettings, ClassTable]:
+    """The trained segmentation network in a weights file, its settings and classes.
+
+    Raises:
+        PseudomaskError: as for :func:`load_classifier`.
+    """
+    return _load(path, SegmentationNetwork, background=True)
+
+
+def _load(path: Path, kind: type[Network], background: bool) -> tuple[Network, NetworkSettings, ClassTable]:
+    state, card = load_weights(path)
+    try:
+        settings = NetworkSettings.model_validate(card["settings"]["network"])
+        classes = ClassTable.model_validate(card["classes"])
+    except (KeyError, TypeError, ValidationError) as error:
+        raise PseudomaskError(
+            f"the card in {path} does not describe a network ({error}); train it again with this version"
+        ) from error
+    network = kind(settings, len(classes) if background else len(classes.foreground))
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        raise PseudomaskError(
+            f"{path} holds no {kind.__name__} but what objective '{card.get('objective')}' exports; "
+            f"connect the stage to another training ({str(error).splitlines()[1].strip()[:200]})"
+        ) from error
+    return network, settings, classes
+
+
+def check_classes(wanted: ClassTable, found: ClassTable, path: Path) -> None:
+    """Refuse a network trained for other classes than those of the data set.
+
+    Raises:
+        PseudomaskError: names the weights file and the first difference.
+    """
+    if wanted.names == found.names:
+        return
+    pairs = zip((*wanted.names, *[None] * len(found)), (*found.names, *[None] * len(wanted)), strict=False)
+    index, (ours, theirs) = next((i, pair) for i, pair in enumerate(pairs) if pair[0] != pair[1])
+    raise PseudomaskError(
+        f"{path} was trained for other classes: class {index} of the data set is {ours!r}, of the network {theirs!r}; "
+        "train on this data set or import the data with the network's classes"
+    )

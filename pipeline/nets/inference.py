@@ -1,0 +1,130 @@
+"""Applying a trained network to whole images, at several sizes and mirrored."""
+
+import logging
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pipeline.artifacts.manifest import ImageRecord
+from pipeline.config.inference import MultiScaleSettings
+from pipeline.config.network import NetworkSettings
+from pipeline.config.runtime import RuntimeSettings
+from pipeline.data.images import load_record
+from pipeline.errors import PseudomaskError
+
+_log = logging.getLogger(__name__)
+_AHEAD = 4
+_REPORT_SECONDS = 10.0
+
+
+class ViewMaker:
+    """Turns images into what a network sees: sizes, mirror images, normalisation, device, precision.
+
+    Args:
+        network: put on the device and into evaluation mode.
+        settings: mean and standard deviation.
+        multiple: what image sides must be a multiple of.
+        runtime: device, threads, precision, memory layout.
+
+    Raises:
+        PseudomaskError: CUDA is asked for and absent.
+    """
+
+    def __init__(self, network: nn.Module, settings: NetworkSettings, multiple: int, runtime: RuntimeSettings) -> None:
+        torch.set_num_threads(runtime.threads)
+        self.device = find_device(runtime)
+        self._layout = torch.channels_last if runtime.channels_last else torch.contiguous_format
+        self._precision = runtime.precision
+        self._multiple = multiple
+        network.eval().to(self.device, memory_format=self._layout)  # type: ignore[call-overload]
+        self._mean = torch.tensor(settings.mean, device=self.device).view(1, 3, 1, 1) * 255
+        self._std = torch.tensor(settings.std, device=self.device).view(1, 3, 1, 1) * 255
+
+    def of(
+        self, image: NDArray[np.uint8], multi_scale: MultiScaleSettings, short_side: int | None = None
+    ) -> Iterator[Tensor]:
+        """One batch per scale: the image and, with ``flip``, its mirror image.
+
+        Args:
+            image: uint8 RGB (H, W, 3).
+            multi_scale: factors and mirroring.
+            short_side: length of the short side at factor 1; None: that of the image.
+
+        Returns:
+            float32 (1 or 2, 3, h, w), normalised; resized bicubically with antialiasing, as PIL does.
+        """
+        pixels = torch.from_numpy(image).to(self.device).permute(2, 0, 1)[None].float()
+        height, width = image.shape[:2]
+        unit = 1.0 if short_side is None else short_side / min(height, width)
+        for scale in multi_scale.scales:
+            size = (self._side(height * unit * scale), self._side(width * unit * scale))
+            view = (_resize(pixels, size) - self._mean) / self._std
+            both = torch.cat([view, view.flip(-1)]) if multi_scale.flip else view
+            yield both.contiguous(memory_format=self._layout)
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """The precision the network runs in."""
+        if self._precision == "32-true":
+            return nullcontext()
+        return torch.autocast(self.device.type, torch.bfloat16 if self._precision == "bf16-mixed" else torch.float16)
+
+    def _side(self, length: float) -> int:
+        return max(1, round(length / self._multiple)) * self._multiple
+
+
+def join_mirrored(maps: Tensor) -> Tensor:
+    """Mean of maps (1 or 2, K, h, w) of an image and its mirror image, mirrored back; (K, h, w)."""
+    return (maps[0] + maps[1].flip(-1)) / 2 if len(maps) == 2 else maps[0]
+
+
+def strided_size(size: tuple[int, int], stride: int) -> tuple[int, int]:
+    """Size of scores stored at one value per ``stride`` pixels, rounded up."""
+    return -(-size[0] // stride), -(-size[1] // stride)
+
+
+def find_device(runtime: RuntimeSettings) -> torch.device:
+    """The device networks run on.
+
+    Raises:
+        PseudomaskError: CUDA is asked for and absent.
+    """
+    available = torch.cuda.is_available()
+    if runtime.device == "cuda" and not available:
+        raise PseudomaskError("runtime.device is 'cuda', but torch finds no CUDA device; set it to 'cpu' or 'auto'")
+    return torch.device("cuda" if available and runtime.device != "cpu" else "cpu")
+
+
+def read_images(
+    records: Sequence[ImageRecord], root: Path, name: str
+) -> Iterator[tuple[ImageRecord, NDArray[np.uint8]]]:
+    """Images in order, read by a thread while the network works on earlier ones; logs progress under ``name``.
+
+    Raises:
+        PseudomaskError: an image cannot be read; the message names it.
+    """
+    start = reported = time.monotonic()
+    with ThreadPoolExecutor(1) as pool:
+        pending: deque[Future[NDArray[np.uint8]]] = deque()
+        for number, record in enumerate(records):
+            for ahead in records[number + len(pending) : number + _AHEAD]:
+                pending.append(pool.submit(load_record, ahead, root))
+            yield record, pending.popleft().result()
+            now = time.monotonic()
+            if now - reported >= _REPORT_SECONDS or number + 1 == len(records):
+                reported, done = now, number + 1
+                _log.info("%s: %d/%d images, %.1f images/s", name, done, len(records), done / max(now - start, 1e-9))
+
+
+def _resize(pixels: Tensor, size: tuple[int, int]) -> Tensor:
+    if pixels.shape[-2:] == size:
+        return pixels
+    return F.interpolate(pixels, size, mode="bicubic", align_corners=False, antialias=True).clamp(0, 255)

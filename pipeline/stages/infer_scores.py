@@ -1,0 +1,81 @@
+"""Class probabilities of a trained segmentation network for whole images."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from pipeline.artifacts.job import Job
+from pipeline.artifacts.manifest import Manifest
+from pipeline.artifacts.scores import ScoreWriter
+from pipeline.config.inference import InferenceSettings as Settings
+from pipeline.data.images import data_root
+from pipeline.nets.decoders import upsample
+from pipeline.nets.exported import check_classes, load_segmenter
+from pipeline.nets.inference import ViewMaker, join_mirrored, read_images, strided_size
+from pipeline.nets.segmentation import SegmentationNetwork
+
+__all__ = ["Inputs", "Outputs", "Settings", "probabilities", "run", "strong_classes"]
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Files read."""
+
+    manifest: Path
+    weights: Path
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Files written: scores of kind ``probability``."""
+
+    scores: Path
+
+
+def run(settings: Settings, inputs: Inputs, outputs: Outputs, job: Job) -> None:
+    """Write the probabilities of this job's images.
+
+    Raises:
+        PseudomaskError: an image cannot be read, or the network is for other classes.
+    """
+    manifest = Manifest.read(inputs.manifest)
+    network, network_settings, classes = load_segmenter(inputs.weights)
+    check_classes(manifest.classes, classes, inputs.weights)
+    views = ViewMaker(network, network_settings, network.backbone.multiple, job.runtime)
+    chosen = manifest if settings.split is None else manifest.split(settings.split)
+    with ScoreWriter(outputs.scores, classes, "probability", stage=job.name, key=job.key) as writer:
+        for record, image in read_images(job.part(chosen).records, data_root(job.runtime), job.name):
+            values = probabilities(network, views, image, settings)
+            kept = strong_classes(values, settings.min_probability)
+            writer.add(record.id, values[kept], kept, (record.height, record.width))
+
+
+@torch.inference_mode()
+def probabilities(
+    network: SegmentationNetwork, views: ViewMaker, image: NDArray[np.uint8], settings: Settings
+) -> NDArray[np.float32]:
+    """Softmax of logits averaged over mirror images and joined over scales by mean or maximum (DeepLab-v2, DuPL).
+
+    Returns:
+        float32 (C, ceil(H / stride), ceil(W / stride)), summing to 1 over C.
+    """
+    size = strided_size((image.shape[0], image.shape[1]), settings.stride)
+    logits = []
+    for view in views.of(image, settings.multi_scale, settings.short_side):
+        with views.autocast():
+            seen = network(view)
+        logits.append(upsample(join_mirrored(seen.float())[None], size)[0])
+    stacked = torch.stack(logits)
+    joined = stacked.mean(0) if settings.fusion == "mean" else stacked.amax(0)
+    result: NDArray[np.float32] = joined.softmax(0).cpu().numpy()
+    return result
+
+
+def strong_classes(values: NDArray[np.float32], least: float) -> NDArray[np.int64]:
+    """Indices of classes that somewhere exceed ``least`` or are the most probable of all."""
+    strong = values.max((1, 2)) > least
+    strong[np.unique(values.argmax(0))] = True
+    return np.flatnonzero(strong)

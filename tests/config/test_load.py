@@ -1,0 +1,49 @@
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pipeline.config.load import load_run, resolve
+from pipeline.errors import PseudomaskError
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+ALL = sorted(path for path in CONFIGS.rglob("*.yaml") if path.parent.name != "datasets")
+
+
+def demo(**changes):
+    return {"extends": ["demo/cam.yaml"], **changes}
+
+
+@pytest.mark.parametrize("path", ALL, ids=lambda path: str(path.relative_to(CONFIGS)))
+def test_every_config_loads_and_its_resolved_form_loads_to_the_same(path):
+    config = load_run(yaml.safe_load(path.read_text()), CONFIGS)
+    again = load_run(config.model_dump(mode="json"), CONFIGS)
+    assert again == config
+
+
+def test_later_wins_and_mappings_merge(tmp_path):
+    (tmp_path / "base.yaml").write_text("a: {x: 1, y: 2}\nb: 3\n")
+    (tmp_path / "next.yaml").write_text("extends: [base.yaml]\na: {y: 4}\n")
+    merged = resolve({"extends": ["next.yaml"], "b": 5, "a__z__q": 6}, tmp_path)
+    assert merged == {"a": {"x": 1, "y": 4, "z": {"q": 6}}, "b": 5}
+
+
+def test_all_mistakes_come_in_one_table():
+    with pytest.raises(PseudomaskError) as error:
+        load_run(demo(sede=3, run="no/slash", classifier__network__backbon="x", runtime__workers=-1), CONFIGS)
+    text = str(error.value)
+    assert text.startswith("4 mistake(s)")
+    assert "did you mean 'seed'?" in text
+    assert "did you mean 'backbone'?" in text
+    assert "runtime.workers" in text
+    assert "greater than or equal to 0" in text
+
+
+def test_an_unknown_method_lists_the_known():
+    with pytest.raises(PseudomaskError, match=r"found 'camm'; allowed: .*cam"):
+        load_run(demo(method="camm"), CONFIGS)
+
+
+def test_a_missing_base_is_named():
+    with pytest.raises(PseudomaskError, match=r"nowhere\.yaml does not exist"):
+        load_run({"extends": ["nowhere.yaml"]}, CONFIGS)

@@ -1,0 +1,104 @@
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from pipeline.artifacts.checkpoint import save_weights
+from torch.nn import functional as F
+
+from pipeline.artifacts.job import Job
+from pipeline.artifacts.manifest import ImageRecord, Manifest
+from pipeline.artifacts.scores import ScoreStore
+from pipeline.config.classes import ClassTable
+from pipeline.config.inference import MultiScaleSettings
+from pipeline.config.network import NetworkSettings
+from pipeline.config.runtime import RuntimeSettings
+from pipeline.errors import PseudomaskError
+from pipeline.nets.classification import ClassificationNetwork
+from pipeline.nets.segmentation import SegmentationNetwork
+from pipeline.stages.infer_scores import Inputs, Outputs, Settings, run, strong_classes
+
+CLASSES = ClassTable(names=("background", "disc", "square"))
+NETWORK = NetworkSettings(backbone="mobilenetv2_035", decoder="deeplabv2")
+
+
+def _save(network, path):
+    card = {"objective": "any", "settings": {"network": NETWORK.model_dump(mode="json")}}
+    save_weights(path, network.state_dict(), card | {"classes": CLASSES.model_dump(mode="json")})
+
+
+@pytest.fixture
+def world(tmp_path):
+    """Two images in different splits and an untrained segmenter with strong opinions."""
+    torch.manual_seed(0)
+    network = SegmentationNetwork(NETWORK, 3).eval()
+    for branch in network.decoder.branches:
+        branch.weight.data *= 10
+    _save(network, tmp_path / "weights.safetensors")
+    random, records = np.random.default_rng(0), []
+    for name in ("train", "val"):
+        Image.fromarray(random.integers(0, 256, (33, 46, 3), np.uint8)).save(tmp_path / f"{name}.png")
+        records.append(ImageRecord(name, f"{name}.png", (name,), 33, 46, None))
+    Manifest(CLASSES, tuple(records)).write(tmp_path / "manifest.parquet")
+    return tmp_path, network
+
+
+def _run(folder, **settings):
+    runtime = RuntimeSettings(device="cpu", threads=1, data_root=folder)
+    inputs = Inputs(folder / "manifest.parquet", folder / "weights.safetensors")
+    run(Settings(**settings), inputs, Outputs(folder / "s.h5"), Job("scores", "0" * 16, runtime, folder))
+    return ScoreStore(folder / "s.h5")
+
+
+def _logits(network, image, scale, flip, size):
+    mean, std = (torch.tensor(v).view(3, 1, 1) for v in (NETWORK.mean, NETWORK.std))
+    pixels = torch.from_numpy(image).permute(2, 0, 1)[None].float()
+    sides = [round(side * scale) for side in image.shape[:2]]
+    view = (F.interpolate(pixels, sides, mode="bicubic", antialias=True).clamp(0, 255)[0] / 255 - mean) / std
+    logits = network(view[None])
+    if flip:
+        logits = (logits + network(view[None].flip(-1)).flip(-1)) / 2
+    return F.interpolate(logits, size, mode="bilinear", align_corners=False)[0]
+
+
+@pytest.mark.parametrize("flip", [False, True])
+@pytest.mark.parametrize("fusion", ["mean", "max"])
+def test_probabilities_equal_a_slow_reference(world, fusion, flip):
+    folder, network = world
+    scales = (0.75, 1.25)
+    multi = MultiScaleSettings(scales=scales, flip=flip)
+    scores = _run(folder, fusion=fusion, multi_scale=multi, min_probability=0.0, stride=2)["val"]
+    image = np.array(Image.open(folder / "val.png"))
+    with torch.inference_mode():
+        first, second = (_logits(network, image, scale, flip, (17, 23)) for scale in scales)
+        joined = (first + second) / 2 if fusion == "mean" else torch.maximum(first, second)
+    np.testing.assert_allclose(scores.values, joined.softmax(0).numpy(), atol=2e-3)
+    assert scores.classes.tolist() == [0, 1, 2]
+    assert (scores.size, scores.kind) == ((33, 46), "probability")
+
+
+def test_split_chooses_images(world):
+    assert _run(world[0]).ids == ("train", "val")
+    assert _run(world[0], split="val").ids == ("val",)
+
+
+def test_short_side_resizes_what_the_network_sees_not_what_is_stored(world):
+    own = _run(world[0])["val"]
+    resized = _run(world[0], short_side=66)["val"]
+    assert resized.values.shape[1:] == own.values.shape[1:]
+    assert resized.size == own.size
+    assert not np.allclose(own.values[:1], resized.values[:1], atol=1e-2)
+
+
+def test_weak_classes_are_dropped_but_never_the_best_one():
+    values = np.array([0.99, 0.004, 0.006], np.float32)[:, None, None]
+    assert strong_classes(values, 0.01).tolist() == [0]
+    assert strong_classes(values, 0.005).tolist() == [0, 2]
+    flat = np.full((200, 1, 1), 0.005, np.float32)
+    assert strong_classes(flat, 0.01).tolist() == [0]
+
+
+def test_a_classifier_is_refused(world):
+    folder, _ = world
+    _save(ClassificationNetwork(NETWORK, 2), folder / "weights.safetensors")
+    with pytest.raises(PseudomaskError, match="holds no SegmentationNetwork"):
+        _run(folder)

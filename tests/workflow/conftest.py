@@ -1,0 +1,64 @@
+"""Real Snakemake runs in a copy-free working folder: only results and store lie in it."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+class Workflow:
+    """A folder in which the project's Snakefile runs with the tiny configuration."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def command(self, *arguments: str) -> list[str]:
+        base = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--cores", "2"]
+        return [*base, "--configfile", str(ROOT / "tests/workflow/tiny.yaml"), *arguments]
+
+    def run(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            self.command(*arguments), cwd=self.folder, capture_output=True, text=True, env=self.environment, check=False
+        )
+        if check and done.returncode:
+            raise AssertionError(done.stdout + done.stderr)
+        return done
+
+    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            self.command(*arguments),
+            cwd=self.folder,
+            env=self.environment,
+            start_new_session=True,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+
+    def planned(self, *arguments: str) -> set[str]:
+        """Rules a dry run would execute."""
+        done = self.run("-n", "--quiet", "rules", *arguments)
+        text = self.run("-n", *arguments).stdout if not done.stdout else done.stdout
+        return {line.split()[1].rstrip(":") for line in text.splitlines() if line.startswith("rule ")}
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+
+
+def kill_session(process: subprocess.Popen[bytes]) -> None:
+    """SIGKILL to Snakemake and every job below it."""
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory) -> Workflow:
+    """The tiny run, done once."""
+    workflow = Workflow(tmp_path_factory.mktemp("finished"))
+    workflow.run()
+    return workflow

@@ -1,0 +1,111 @@
+"""Real Snakemake runs of the tiny configuration."""
+
+import json
+import random
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, Workflow, kill_session
+
+STORES = ("infer_cams/scores.h5", "label_cams/masks.h5", "refine_crf/masks.h5", "predict_crf/masks.h5")
+WEIGHTS = ("train_classifier/weights.safetensors", "train_segmenter/weights.safetensors")
+
+
+def contents(workflow: Workflow) -> dict[str, bytes]:
+    results = workflow.folder / "results/tiny"
+    return {name: (results / name).read_bytes() for name in (*STORES, *WEIGHTS)}
+
+
+def test_every_stage_leaves_its_files_and_provenance(finished):
+    results = finished.folder / "results/tiny"
+    metrics = json.loads((results / "evaluation/metrics.json").read_text())
+    assert {entry["name"] for entry in metrics["entries"]} >= {"CAM", "pseudo-mask", "segmenter", "segmenter + CRF"}
+    for entry in metrics["entries"]:
+        assert entry["split"]
+        assert entry["images"] > 0
+        assert "seed" in entry
+    assert "<html" in (results / "report/index.html").read_text()
+    for link in results.iterdir():
+        if link.is_symlink():
+            facts = json.loads((link / "provenance.json").read_text())
+            assert facts["key"] == link.resolve().name
+            assert facts["wall_seconds"] >= 0
+
+
+def test_running_again_does_nothing(finished):
+    assert "Nothing to be done" in finished.run().stderr
+
+
+def test_lost_metadata_changes_nothing(finished):
+    shutil.rmtree(finished.folder / ".snakemake/metadata")
+    assert "Nothing to be done" in finished.run("-n").stdout
+
+
+@pytest.mark.parametrize(
+    ("override", "must", "must_not"),
+    [
+        ("refine__crf__iterations=2", {"cam_refine_crf", "cam_train_segmenter"}, {"cam_train_classifier", "cam_infer_cams"}),
+        ("predict__min_probability=0.2", {"cam_predict", "cam_evaluation"}, {"cam_train_segmenter", "cam_refine_crf"}),
+        ("segmenter__training__steps=3", {"cam_train_segmenter", "cam_predict"}, {"cam_refine_crf"}),
+        ("classifier__training__steps=3", {"cam_train_classifier", "cam_infer_cams", "cam_report"}, {"cam_data"}),
+        ("runtime__workers=1", set(), {"cam_train_classifier", "cam_report"}),
+    ],
+)
+def test_a_setting_reruns_what_depends_on_it(finished, override, must, must_not):
+    planned = finished.planned("--config", override)
+    assert must <= planned
+    assert not must_not & planned
+
+
+def test_the_dry_run_says_which_setting_changed(finished):
+    done = finished.run("-n", "--config", "classifier__training__steps=3")
+    assert "train_classifier: setting training.steps" in done.stderr.replace("settings.", "") or (
+        "steps: " in done.stderr and "-> 3" in done.stderr
+    )
+
+
+def test_mistakes_are_shown_as_a_table(finished):
+    done = finished.run("-n", "--config", "sede=1", check=False)
+    assert done.returncode != 0
+    assert "did you mean 'seed'?" in done.stderr + done.stdout
+    assert "Traceback" not in done.stderr + done.stdout
+
+
+def test_sharding_changes_no_content(finished, tmp_path):
+    other = Workflow(tmp_path)
+    other.run("--config", "runtime__shards=3", "--until", "cam_label_cams")
+    name = "results/tiny/label_cams/masks.h5"
+    assert (other.folder / name).read_bytes() == (finished.folder / name).read_bytes()
+
+
+def test_rulegraph_names_the_stages_of_the_method(finished):
+    graph = finished.run("--rulegraph").stdout
+    assert "cam_train_classifier" in graph
+    assert "cam_refine_crf" in graph
+
+
+def test_the_snakemake_report_is_written(finished):
+    finished.run("--report", "report.zip")
+    assert (finished.folder / "report.zip").stat().st_size > 10_000
+
+
+def test_lint_is_clean():
+    done = subprocess.run(Workflow(ROOT).command("--lint"), cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_killed_at_any_moment_it_ends_with_the_same_bytes(finished, tmp_path):
+    """SIGKILL of Snakemake and all its jobs at random moments, then run again."""
+    workflow = Workflow(tmp_path)
+    chance = random.Random(7)
+    for _ in range(4):
+        process = workflow.start("--rerun-incomplete")
+        time.sleep(chance.uniform(6, 14))
+        kill_session(process)
+        workflow.run("--unlock")
+    workflow.run("--rerun-incomplete")
+    assert contents(workflow) == contents(finished)
+    assert not list((Path(tmp_path) / "store").rglob(".*.h5"))
