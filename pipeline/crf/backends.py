@@ -1,9 +1,8 @@
 """Which engine runs a CRF, and why."""
 
-import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, cast
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,11 +11,7 @@ from pipeline.config.crf import BackendChoice, CrfTerm
 from pipeline.errors import PseudomaskError
 
 BackendName = Literal["native", "torch", "pydensecrf"]
-MODULES: dict[BackendName, str] = {
-    "native": "pipeline.crf.native_backend",
-    "pydensecrf": "pipeline.crf.pydensecrf_backend",
-    "torch": "pipeline.crf.torch_backend",
-}
+ORDER: tuple[BackendName, ...] = ("native", "pydensecrf", "torch")  # fastest first on a CPU
 
 
 class Backend(Protocol):
@@ -24,6 +19,7 @@ class Backend(Protocol):
 
     def describe(self) -> str:
         """What it runs on, for people; ImportError where it is not installed."""
+        ...
 
     def infer(
         self,
@@ -33,6 +29,7 @@ class Backend(Protocol):
         iterations: int,
     ) -> list[NDArray[np.float32]]:
         """Probabilities (K, H, W) per energy (K, H, W), all on the lattice of one image (H, W, 3)."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -44,8 +41,18 @@ class Picked:
 
 
 def load(name: BackendName) -> Backend:
-    """The module of a backend."""
-    return cast(Backend, importlib.import_module(MODULES[name]))
+    """The module of a backend; each is imported when it is wanted."""
+    if name == "native":
+        from pipeline.crf import native
+
+        return native
+    if name == "pydensecrf":
+        from pipeline.crf import reference
+
+        return reference
+    from pipeline.crf import torch_backend
+
+    return torch_backend
 
 
 def pick_backend(choice: BackendChoice = "auto") -> Picked:
@@ -54,9 +61,8 @@ def pick_backend(choice: BackendChoice = "auto") -> Picked:
     Raises:
         PseudomaskError: the engine named, or with ``auto`` every engine, is not installed; the message says why.
     """
-    names: tuple[BackendName, ...] = tuple(MODULES) if choice == "auto" else (choice,)
     missing: list[str] = []
-    for name in names:
+    for name in ORDER if choice == "auto" else (choice,):
         try:
             found = load(name).describe()
         except ImportError as error:
@@ -64,8 +70,3 @@ def pick_backend(choice: BackendChoice = "auto") -> Picked:
         else:
             return Picked(name, "; ".join([*missing, found]))
     raise PseudomaskError(f"no dense CRF engine: {'; '.join(missing)}")
-
-
-def backend_of(choice: BackendChoice) -> Any:
-    """The module of the engine that ``choice`` stands for."""
-    return load(pick_backend(choice).name)

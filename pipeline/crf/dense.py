@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.config.crf import BackendChoice, CrfSettings, CrfTerm
-from pipeline.crf.backends import backend_of
+from pipeline.crf.backends import load, pick_backend
 from pipeline.crf.energy import Energy, as_energy
 from pipeline.errors import PseudomaskError
 
@@ -43,9 +43,8 @@ def dense_crf_shared(
     energies = [as_energy(item) for item in scores]
     for energy in energies:
         _check(image, energy, terms)
-    engine = backend_of(backend or params.backend)
-    result: list[NDArray[np.float32]] = engine.infer(image, energies, terms, params.iterations)
-    return result
+    engine = load(pick_backend(backend or params.backend).name)
+    return engine.infer(image, energies, terms, params.iterations)
 
 
 def dense_crf_batch(

@@ -14,9 +14,7 @@ def describe() -> str:
     try:
         import pydensecrf.densecrf  # noqa: F401
     except ImportError as error:
-        raise ImportError(
-            "pip install pydensecrf2; pydensecrf itself no longer builds"
-        ) from error
+        raise ImportError("pip install pydensecrf2; pydensecrf itself no longer builds") from error
     return "pydensecrf, one thread"
 
 

@@ -1,0 +1,77 @@
+"""How a network is trained: length, optimiser, schedule, augmentation."""
+
+from typing import Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from pipeline.config.base import Settings
+
+
+class OptimiserSettings(Settings):
+    """The optimiser and its base learning rate."""
+
+    kind: Literal["sgd", "adamw"] = Field(default="sgd", description="optimiser")
+    lr: float = Field(default=0.01, gt=0, description="base learning rate; groups multiply it")
+    momentum: float = Field(
+        default=0.9, ge=0, lt=1, description="momentum of SGD; 0 for what the PSA family really did"
+    )
+    weight_decay: float = Field(default=1e-4, ge=0, description="weight decay")
+
+
+class ScheduleSettings(Settings):
+    """Polynomial decay after a linear warm-up, per step."""
+
+    power: float = Field(default=0.9, ge=0, description="lr = lr0 (1 - t/T)^power; 0 keeps it constant")
+    warmup_steps: int = Field(default=0, ge=0, description="steps of linear growth from lr0 / warmup_steps")
+    min_lr: float = Field(default=0.0, ge=0, description="the learning rate never falls below this times its factor")
+
+
+class AugmentSettings(Settings):
+    """Random changes of a training image; ranges are drawn uniformly."""
+
+    long_side: tuple[int, int] | None = Field(
+        default=(320, 640), description="long side after resizing; null: as it is"
+    )
+    crop: int = Field(default=320, ge=16, description="side of the square crop; smaller images are padded")
+    flip: float = Field(default=0.5, ge=0, le=1, description="probability of mirroring")
+    brightness: float = Field(default=0.0, ge=0, lt=1, description="factor 1 +- this")
+    contrast: float = Field(default=0.0, ge=0, lt=1, description="factor 1 +- this")
+    saturation: float = Field(default=0.0, ge=0, lt=1, description="factor 1 +- this")
+
+    @field_validator("long_side")
+    @classmethod
+    def _ordered(cls, value: tuple[int, int] | None) -> tuple[int, int] | None:
+        if value is not None and not 16 <= value[0] <= value[1]:
+            raise ValueError("must be two lengths from 16 on, the smaller first")
+        return value
+
+
+class TrainingSettings(Settings):
+    """One training run."""
+
+    steps: int = Field(default=1000, ge=1, description="optimiser steps")
+    batch_size: int = Field(default=16, ge=1, description="images per optimiser step")
+    accumulate: int = Field(default=1, ge=1, description="micro-batches a step is made of; divides batch_size")
+    clip_norm: float | None = Field(default=None, gt=0, description="largest gradient norm; null: no clipping")
+    optimiser: OptimiserSettings = OptimiserSettings()
+    schedule: ScheduleSettings = ScheduleSettings()
+    augment: AugmentSettings = AugmentSettings()
+    ema: float | None = Field(
+        default=None, gt=0, lt=1, description="decay of a moving average of the weights, which is then exported"
+    )
+    log_every: int = Field(default=20, ge=1, description="steps between lines of the curve and the log")
+
+    @model_validator(mode="after")
+    def _micro_batches_are_equal(self) -> "TrainingSettings":
+        if self.batch_size % self.accumulate:
+            raise ValueError(f"batch_size {self.batch_size} is no multiple of accumulate {self.accumulate}")
+        return self
+
+
+class TrainStage(Settings):
+    """Settings of the stage ``train``."""
+
+    objective: str = Field(pattern=r"^[a-z_]+$", description="module of pipeline.methods")
+    split: str = Field(description="split to train on, several joined by +")
+    seed: int = Field(ge=0, description="seed of order, augmentation, initial weights and dropout")
+    settings: dict[str, Any] = Field(description="settings of the objective, with keys `network` and `training`")

@@ -1,0 +1,73 @@
+// The permutohedral lattice of one image: which points every pixel touches, and the chains the blur runs along.
+#pragma once
+#include "kernels.hpp"
+#include "memory.hpp"
+#include <stdexcept>
+#include <vector>
+
+namespace crf {
+
+// Something the caller can mend; the message goes to the user.
+struct Error : std::runtime_error {
+    using std::runtime_error::runtime_error;
+};
+
+// Pixels are visited in vertical strips so that the rows they touch stay near; position p of that order is...
+constexpr int kStrip = 32;
+template <class Use> void for_each_run(int64_t height, int64_t width, Use use) { // use(position, y, x, length)
+    int64_t p = 0;
+    for (int64_t x = 0; x < width; x += kStrip) {
+        const int64_t length = width - x < kStrip ? width - x : kStrip;
+        for (int64_t y = 0; y < height; y++, p += length) use(p, y, x, length);
+    }
+}
+
+struct Features {
+    int64_t height, width;
+    const float *image; // [height][width][3] or null: position only
+    const uint8_t *bytes; // the same as uint8, the other one is null
+    double sxy, srgb;
+    int dimension() const { return image || bytes ? 5 : 2; }
+};
+
+struct Lattice {
+    int d = 0;
+    int64_t n = 0; // pixels
+    int64_t m = 0; // lattice points
+    Buffer<int32_t> rows;   // [n][d + 1]
+    Buffer<float> weights;  // [n][d + 1] barycentric, or normalised
+    Buffer<int32_t> ids;    // chains of all directions
+    std::vector<ChainGroup> groups;
+    int64_t first_id[kMaxDimension + 2];
+    int first_group[kMaxDimension + 2];
+
+    float alpha() const { return 1.f / (1.f + 1.f / float(1 << d)); }
+    ChainView chains(int direction) const {
+        return {ids.data() + first_id[direction], groups.data() + first_group[direction],
+                first_group[direction + 1] - first_group[direction]};
+    }
+    size_t bytes() const { return rows.bytes() + weights.bytes() + ids.bytes(); }
+};
+
+// Memory of the construction, reused.
+struct Builder {
+    struct Slot {
+        uint64_t key;
+        int32_t id, unused;
+    };
+    Buffer<Slot> table;
+    Buffer<uint64_t> keys;
+    Buffer<int32_t> before, after, order;
+    Buffer<float> values;
+    size_t bytes() const {
+        return table.bytes() + keys.bytes() + before.bytes() + after.bytes() + order.bytes() + values.bytes();
+    }
+};
+
+// Throws Error where the sigmas make the lattice too fine for its keys, std::bad_alloc where memory ends.
+void build(Lattice &out, Builder &scratch, const Features &features, const Kernels &kernels);
+
+// weights *= 1 / sqrt(filter of ones), on both sides: pydensecrf's NORMALIZE_SYMMETRIC.
+void normalise(Lattice &lattice, Builder &scratch);
+
+} // namespace crf

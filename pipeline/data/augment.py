@@ -1,0 +1,126 @@
+"""Random changes of a training image and what belongs to it; every draw comes from the generator given."""
+
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.config.training import AugmentSettings
+
+_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """An image with its mask.
+
+    Attributes:
+        image: uint8 RGB (H, W, 3).
+        mask: uint8 (H, W) or None.
+        valid: bool (H, W), False where padded.
+    """
+
+    image: NDArray[np.uint8]
+    mask: NDArray[np.uint8] | None
+    valid: NDArray[np.bool_]
+
+
+def augment(
+    image: NDArray[np.uint8],
+    mask: NDArray[np.uint8] | None,
+    settings: AugmentSettings,
+    fill: NDArray[np.uint8],
+    ignore: int,
+    draw: np.random.Generator,
+) -> Sample:
+    """Resize, mirror, crop and change colours.
+
+    Args:
+        image: uint8 RGB (H, W, 3).
+        mask: uint8 (H, W) or None.
+        settings: ranges and probabilities.
+        fill: uint8 (3,) colour of padding, usually the mean the network subtracts.
+        ignore: mask value of padding.
+        draw: source of all randomness; the number of draws depends on the settings alone.
+
+    Returns:
+        A sample of ``settings.crop`` squared.
+    """
+    sample = Sample(image, mask, np.ones(image.shape[:2], bool))
+    if settings.long_side is not None:
+        low, high = settings.long_side
+        sample = resize_long_side(sample, int(draw.integers(low, high + 1)))
+    if draw.random() < settings.flip:
+        sample = mirror(sample)
+    sample = crop(sample, settings.crop, fill, ignore, draw.random(2))
+    return replace(sample, image=jitter(sample.image, settings, draw.uniform(-1, 1, 3)))
+
+
+def resize_long_side(sample: Sample, length: int) -> Sample:
+    """Scale so that the longer side has ``length`` pixels; masks by nearest neighbour."""
+    height, width = sample.valid.shape
+    factor = length / max(height, width)
+    size = (max(1, round(width * factor)), max(1, round(height * factor)))
+    # Averaging keeps small structures from aliasing when shrinking; it is no good for enlarging.
+    how = cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR
+    image = cv2.resize(sample.image, size, interpolation=how)
+    mask = None if sample.mask is None else cv2.resize(sample.mask, size, interpolation=cv2.INTER_NEAREST_EXACT)
+    return Sample(_uint8(image), None if mask is None else _uint8(mask), np.ones(image.shape[:2], bool))
+
+
+def mirror(sample: Sample) -> Sample:
+    """Left becomes right."""
+    mask = None if sample.mask is None else sample.mask[:, ::-1]
+    return Sample(sample.image[:, ::-1], mask, sample.valid[:, ::-1])
+
+
+def crop(sample: Sample, side: int, fill: NDArray[np.uint8], ignore: int, position: NDArray[np.float64]) -> Sample:
+    """A square; where the image is smaller it lies at a random place of the square.
+
+    Args:
+        sample: what to crop.
+        side: side of the square.
+        fill: colour of padding.
+        ignore: mask value of padding.
+        position: two numbers in 0..1, vertical and horizontal place.
+    """
+    rows = _overlap(sample.valid.shape[0], side, position[0])
+    columns = _overlap(sample.valid.shape[1], side, position[1])
+    source, target = (rows[0], columns[0]), (rows[1], columns[1])
+    image = np.empty((side, side, 3), np.uint8)
+    image[:] = fill
+    image[target] = sample.image[source]
+    valid = np.zeros((side, side), bool)
+    valid[target] = sample.valid[source]
+    if sample.mask is None:
+        return Sample(image, None, valid)
+    mask = np.full((side, side), ignore, np.uint8)
+    mask[target] = sample.mask[source]
+    return Sample(image, mask, valid)
+
+
+def _overlap(length: int, side: int, position: float) -> tuple[slice, slice]:
+    """Slices of the image and of the square along one axis."""
+    room = abs(length - side)
+    start = int(position * (room + 1))
+    if length >= side:
+        return slice(start, start + side), slice(0, side)
+    return slice(0, length), slice(start, start + length)
+
+
+def jitter(image: NDArray[np.uint8], settings: AugmentSettings, amount: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """Change brightness, contrast and saturation by the factors 1 + range * amount, amounts in -1..1."""
+    brightness, contrast, saturation = 1 + amount * (settings.brightness, settings.contrast, settings.saturation)
+    if (brightness, contrast, saturation) == (1, 1, 1):
+        return image
+    pixels = image.astype(np.float32) * np.float32(brightness)
+    mean = np.float32((pixels @ _LUMA).mean())
+    pixels = (pixels - mean) * np.float32(contrast) + mean
+    grey = (pixels @ _LUMA)[..., None]
+    pixels = (pixels - grey) * np.float32(saturation) + grey
+    return np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
+
+
+def _uint8(array: object) -> NDArray[np.uint8]:
+    return np.asarray(array, np.uint8)

@@ -1,0 +1,133 @@
+"""Training samples by number: sample n of a run is the same whatever worker makes it and whenever."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from pipeline.artifacts.manifest import ImageRecord, Manifest
+from pipeline.artifacts.masks import MaskStore
+from pipeline.config.training import AugmentSettings
+from pipeline.data.augment import augment
+from pipeline.data.images import load_record
+from pipeline.errors import PseudomaskError
+
+INITIAL, ORDER, AUGMENT, INSIDE = range(4)
+"""Streams of randomness: initial weights, order of images, augmentation, inside a training step."""
+
+
+def generator(seed: int, *counters: int) -> np.random.Generator:
+    """Random numbers that depend on nothing but the arguments."""
+    return np.random.Generator(np.random.Philox(np.random.SeedSequence((seed, *counters))))
+
+
+def seed_torch(seed: int, *counters: int) -> None:
+    """Set torch's global generators from the arguments alone."""
+    torch.manual_seed(int(generator(seed, *counters).integers(2**62)))
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """Mean and standard deviation a network expects, for RGB in 0..1."""
+
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+    @property
+    def fill(self) -> NDArray[np.uint8]:
+        """Colour that becomes zero, uint8 (3,)."""
+        fill: NDArray[np.uint8] = np.rint(np.array(self.mean) * 255).astype(np.uint8)
+        return fill
+
+
+class TrainingSamples(Dataset[dict[str, Tensor]]):
+    """Augmented samples addressed by their number in the run.
+
+    Args:
+        manifest: images to draw from; each epoch visits every one once, in an order of its own.
+        root: data root.
+        fields: ``tags`` and ``mask`` as the objective needs them.
+        masks: store with a mask for every image, if ``mask`` is a field.
+        augmentation: random changes.
+        normalisation: mean and standard deviation of the network.
+        seed: seed of order and augmentation.
+
+    Raises:
+        PseudomaskError: no image, or one lacks its tags or mask.
+    """
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        root: Path,
+        fields: frozenset[str],
+        masks: MaskStore | None,
+        augmentation: AugmentSettings,
+        normalisation: Normalisation,
+        seed: int,
+    ) -> None:
+        if not len(manifest):
+            raise PseudomaskError("there is no image to train on; check the split")
+        self._manifest, self._root, self._fields, self._masks = manifest, root, fields, masks
+        self._augmentation, self._seed = augmentation, seed
+        self._fill = normalisation.fill
+        self._mean = np.array(normalisation.mean, np.float32) * 255
+        self._scale = 1 / (np.array(normalisation.std, np.float32) * 255)
+        self._check()
+
+    def _check(self) -> None:
+        for record in self._manifest:
+            if "tags" in self._fields and record.tags is None:
+                raise PseudomaskError(f"image '{record.id}' has no tags; add them or leave it out of the split")
+            if "mask" in self._fields and (self._masks is None or record.id not in self._masks):
+                raise PseudomaskError(
+                    f"image '{record.id}' has no mask to train on; check the stage that makes the masks"
+                )
+
+    def record(self, number: int) -> ImageRecord:
+        """The image sample ``number`` shows."""
+        epoch, position = divmod(number, len(self._manifest))
+        order = generator(self._seed, ORDER, epoch).permutation(len(self._manifest))
+        return self._manifest.records[int(order[position])]
+
+    def __getitem__(self, number: int) -> dict[str, Tensor]:
+        """Fields of :class:`pipeline.methods.objective.Batch` for one sample, without the batch axis."""
+        record = self.record(number)
+        image = load_record(record, self._root)
+        mask = self._mask(record) if "mask" in self._fields else None
+        classes = self._manifest.classes
+        draw = generator(self._seed, AUGMENT, number)
+        sample = augment(image, mask, self._augmentation, self._fill, classes.ignore, draw)
+        pixels = (sample.image.astype(np.float32) - self._mean) * self._scale
+        result = {
+            "image": torch.from_numpy(pixels).permute(2, 0, 1).contiguous(),
+            "valid": torch.from_numpy(np.ascontiguousarray(sample.valid)),
+        }
+        if sample.mask is not None:
+            result["mask"] = torch.from_numpy(sample.mask.astype(np.int64))
+        if "tags" in self._fields:
+            tags = torch.zeros(len(classes) - 1)
+            tags[[index - 1 for index in record.tags or ()]] = 1
+            result["tags"] = tags
+        return result
+
+    def _mask(self, record: ImageRecord) -> NDArray[np.uint8]:
+        assert self._masks is not None
+        mask = self._masks[record.id]
+        if mask.shape != (record.height, record.width):
+            raise PseudomaskError(
+                f"mask of '{record.id}' in {self._masks.path} is {mask.shape[1]}x{mask.shape[0]}, "
+                f"its image {record.width}x{record.height}"
+            )
+        return mask
+
+
+def one_thread(_: int) -> None:
+    """Worker set-up: the main process owns the cores; a worker that starts its own threads slows both down."""
+    torch.set_num_threads(1)
+    cv2.setNumThreads(0)

@@ -1,0 +1,73 @@
+"""Trains the networks of any objective."""
+
+import importlib
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from pipeline.artifacts.checkpoint import save_weights
+from pipeline.artifacts.job import Job
+from pipeline.artifacts.manifest import Manifest
+from pipeline.artifacts.masks import MaskStore
+from pipeline.config.training import TrainStage as Settings
+from pipeline.data.images import data_root
+from pipeline.data.samples import INITIAL, Normalisation, TrainingSamples, seed_torch
+from pipeline.training.loop import Trainer
+
+__all__ = ["Inputs", "Outputs", "Settings", "run"]
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Files read; ``masks`` by objectives that learn from masks."""
+
+    manifest: Path
+    masks: Path | None = None
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Files written: the trained network with a card, and losses over time."""
+
+    weights: Path
+    curves: Path
+
+
+def run(settings: Settings, inputs: Inputs, outputs: Outputs, job: Job) -> None:
+    """Train, going on from the checkpoint in the job's scratch folder if there is one.
+
+    Raises:
+        PseudomaskError: images, tags or masks are missing, or the loss is not finite.
+    """
+    # Imported by name, so that a stage's code digest holds its own objective and no other.
+    module = importlib.import_module(f"pipeline.methods.{settings.objective}")
+    objective_settings = module.Settings.model_validate(settings.settings)
+    training = objective_settings.training
+    manifest = Manifest.read(inputs.manifest).split(settings.split)
+    root = data_root(job.runtime)
+    seed_torch(settings.seed, INITIAL)
+    objective = module.build(objective_settings, manifest.classes, root)
+    network = objective_settings.network
+    samples = TrainingSamples(
+        manifest,
+        root,
+        objective.fields,
+        MaskStore(inputs.masks) if inputs.masks is not None else None,
+        training.augment,
+        Normalisation(network.mean, network.std),
+        settings.seed,
+    )
+    trainer = Trainer(objective, samples, training, settings.seed, job)
+    trainer.fit(outputs.curves)
+    if trainer.is_main:
+        card = {
+            "objective": settings.objective,
+            "settings": objective_settings.model_dump(mode="json"),
+            "classes": manifest.classes.model_dump(mode="json"),
+            "seed": settings.seed,
+            "split": settings.split,
+            "images": len(manifest),
+            "torch": version("torch"),
+        }
+        save_weights(outputs.weights, trainer.exported(), card)
+    trainer.finish()

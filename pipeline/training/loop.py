@@ -1,0 +1,254 @@
+"""The one training loop: any objective, resumable at any point, the same bits on CPU whatever interrupts it."""
+
+import csv
+import io
+import logging
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.wrappers import _FabricModule, _FabricOptimizer
+from torch import Tensor
+from torch.utils.data import DataLoader, Sampler
+
+from pipeline.artifacts.checkpoint import load_training_state, save_training_state
+from pipeline.artifacts.files import write_text
+from pipeline.artifacts.job import Job
+from pipeline.config.training import TrainingSettings
+from pipeline.data.samples import INSIDE, TrainingSamples, one_thread, seed_torch
+from pipeline.errors import PseudomaskError
+from pipeline.methods.objective import Objective
+from pipeline.training.ema import MovingAverage
+from pipeline.training.progress import Progress
+from pipeline.training.schedule import learning_rate
+
+_log = logging.getLogger(__name__)
+
+
+class _MicroBatches(Sampler[list[int]]):
+    """Sample numbers of every micro-batch of this rank; step s of all ranks together uses s*B ... (s+1)*B - 1."""
+
+    def __init__(self, settings: TrainingSettings, first_step: int, rank: int, ranks: int) -> None:
+        self._settings, self._first, self._rank, self._ranks = settings, first_step, rank, ranks
+        self._size = settings.batch_size // (settings.accumulate * ranks)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for step in range(self._first, self._settings.steps):
+            for micro in range(self._settings.accumulate):
+                part = micro * self._ranks + self._rank
+                start = step * self._settings.batch_size + part * self._size
+                yield list(range(start, start + self._size))
+
+    def __len__(self) -> int:
+        return (self._settings.steps - self._first) * self._settings.accumulate
+
+
+@dataclass
+class _State:
+    """What must survive a kill beside networks and optimiser."""
+
+    step: int = 0
+    rows: list[list[Any]] | None = None
+    pending: list[Tensor] | None = None
+
+
+class Trainer:
+    """Trains one objective.
+
+    Args:
+        objective: networks and losses.
+        samples: training samples by number.
+        settings: length, optimiser, schedule.
+        seed: seed of what is random inside a step, such as dropout.
+        job: runtime settings and the folder of the checkpoint.
+    """
+
+    def __init__(
+        self, objective: Objective, samples: TrainingSamples, settings: TrainingSettings, seed: int, job: Job
+    ) -> None:
+        runtime = job.runtime
+        if settings.batch_size % (settings.accumulate * runtime.devices):
+            raise PseudomaskError(
+                f"batch_size {settings.batch_size} cannot be split over accumulate {settings.accumulate} x "
+                f"{runtime.devices} devices; change one of them"
+            )
+        torch.set_num_threads(runtime.threads)
+        self._settings, self._seed, self._job, self._samples = settings, seed, job, samples
+        self._checkpoint = job.scratch / "training.safetensors"
+        self._fabric = Fabric(accelerator=runtime.device, devices=runtime.devices, precision=runtime.precision)
+        self._fabric.launch()
+        self.objective = objective.train()
+        if runtime.channels_last:
+            objective.to(memory_format=torch.channels_last)
+        self.average = MovingAverage(objective.export(), settings.ema) if settings.ema else None
+        self._groups = list(objective.parameter_groups())
+        optimiser = _optimiser(settings, self._groups)
+        if runtime.compile:
+            objective.training_step = torch.compile(objective.training_step)  # type: ignore[method-assign]
+        self._module: _FabricModule
+        self._optimiser: _FabricOptimizer
+        self._module, self._optimiser = self._fabric.setup(objective, optimiser)
+        self._module.mark_forward_method("training_step")
+        if self.average is not None:
+            self.average.to(self._fabric.device)
+        self._names: list[str] = []
+        self._state = _State(rows=[], pending=[])
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process writes files."""
+        return bool(self._fabric.is_global_zero)
+
+    def exported(self) -> dict[str, Tensor]:
+        """State dict of the network later stages load: the moving average if there is one."""
+        network = self.average.average if self.average is not None else self.objective.export()
+        return network.state_dict()
+
+    def fit(self, curves: Path) -> None:
+        """Train to the last step, going on from a checkpoint if there is one.
+
+        Args:
+            curves: CSV of losses and learning rate, written at the end.
+
+        Raises:
+            PseudomaskError: a loss is not finite, or the checkpoint is damaged.
+        """
+        self._resume()
+        loader = self._loader()
+        progress = Progress(self._job.name, self._state.step, self._settings.steps, self._settings.batch_size)
+        batches = iter(loader)
+        last_save = time.monotonic()
+        while self._state.step < self._settings.steps:
+            rate = self._train_step(batches)
+            done = self._state.step
+            if done % self._settings.log_every == 0 or done == self._settings.steps:
+                self._record(rate, progress)
+            if time.monotonic() - last_save >= self._job.runtime.checkpoint_seconds and done < self._settings.steps:
+                self._save()
+                last_save = time.monotonic()
+        if self.is_main:
+            write_text(curves, self._table())
+
+    def finish(self) -> None:
+        """Remove the checkpoint once the outputs exist."""
+        if self.is_main:
+            self._checkpoint.unlink(missing_ok=True)
+
+    def _train_step(self, batches: Iterator[Any]) -> float:
+        step, settings = self._state.step, self._settings
+        rate = learning_rate(settings, step)
+        for group, source in zip(self._optimiser.param_groups, self._groups, strict=True):
+            group["lr"] = rate * source.lr_scale
+        seed_torch(self._seed, INSIDE, step, self._fabric.global_rank)
+        losses: Tensor | None = None
+        for micro in range(settings.accumulate):
+            batch = next(batches)
+            if self._job.runtime.channels_last:
+                batch["image"] = batch["image"].contiguous(memory_format=torch.channels_last)
+            with self._fabric.no_backward_sync(self._module, enabled=micro + 1 < settings.accumulate):
+                parts = self._module.training_step(batch, step)
+                self._names = list(parts)
+                stacked = torch.stack([part.float() for part in parts.values()]) / settings.accumulate
+                self._fabric.backward(stacked.sum())
+            losses = stacked.detach() if losses is None else losses + stacked.detach()
+        if settings.clip_norm is not None:
+            self._fabric.clip_gradients(
+                self._module, self._optimiser, max_norm=settings.clip_norm, error_if_nonfinite=False
+            )
+        self._optimiser.step()
+        self._optimiser.zero_grad()
+        self.objective.on_step_end(step)
+        if self.average is not None:
+            self.average.update(self.objective.export())
+        assert losses is not None
+        assert self._state.pending is not None
+        self._state.pending.append(losses)
+        self._state.step += 1
+        return rate
+
+    def _record(self, rate: float, progress: Progress) -> None:
+        """Mean losses since the last record, checked; only here does the loop wait for the device."""
+        assert self._state.pending is not None
+        assert self._state.rows is not None
+        losses = torch.stack(self._state.pending).double().cpu()
+        finite = losses.isfinite().all(1)
+        if not bool(finite.all()):
+            index = int((~finite).nonzero()[0])
+            parts = ", ".join(f"{n} {v:g}" for n, v in zip(self._names, losses[index].tolist(), strict=True))
+            step = self._state.step - len(losses) + index
+            raise PseudomaskError(
+                f"the loss of step {step} is not finite ({parts}; "
+                f"learning rate {learning_rate(self._settings, step):g}); "
+                "lower the learning rate, add warm-up steps or clip_norm, or look for damaged images or masks"
+            )
+        means = losses.mean(0).tolist()
+        self._state.rows.append([self._state.step, rate, *means])
+        self._state.pending = []
+        if self.is_main:
+            progress.show(self._state.step, rate, dict(zip(self._names, means, strict=True)))
+
+    def _table(self) -> str:
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(["step", "lr", *self._names])
+        writer.writerows(self._state.rows or [])
+        return text.getvalue()
+
+    def _loader(self) -> Any:
+        workers = self._job.runtime.workers
+        loader = DataLoader(
+            self._samples,
+            batch_sampler=_MicroBatches(
+                self._settings, self._state.step, self._fabric.global_rank, self._fabric.world_size
+            ),
+            num_workers=workers,
+            worker_init_fn=one_thread if workers else None,
+            pin_memory=self._fabric.device.type == "cuda",
+            prefetch_factor=4 if workers else None,
+        )
+        return self._fabric.setup_dataloaders(loader, use_distributed_sampler=False)
+
+    def _save(self) -> None:
+        if not self.is_main:
+            return
+        state = {
+            "objective": self.objective.state_dict(),
+            "optimiser": self._optimiser.state_dict(),
+            "average": None if self.average is None else self.average.state_dict(),
+            "step": self._state.step,
+            "rows": self._state.rows,
+            "pending": self._state.pending,
+            "names": self._names,
+        }
+        save_training_state(self._checkpoint, state)
+
+    def _resume(self) -> None:
+        if not self._checkpoint.exists():
+            return
+        state = load_training_state(self._checkpoint)
+        self.objective.load_state_dict(state["objective"])
+        self._optimiser.load_state_dict(state["optimiser"])
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
+        pending = [losses.to(self._fabric.device) for losses in state["pending"]]
+        self._state = _State(state["step"], state["rows"], pending)
+        self._names = state["names"]
+        _log.info("%s: going on from step %d of %d", self._job.name, self._state.step, self._settings.steps)
+
+
+def _optimiser(settings: TrainingSettings, groups: list[Any]) -> torch.optim.Optimizer:
+    chosen = settings.optimiser
+    parameters = [
+        {
+            "params": group.parameters,
+            "weight_decay": chosen.weight_decay if group.weight_decay is None else group.weight_decay,
+        }
+        for group in groups
+    ]
+    if chosen.kind == "sgd":
+        return torch.optim.SGD(parameters, lr=chosen.lr, momentum=chosen.momentum)
+    return torch.optim.AdamW(parameters, lr=chosen.lr)
