@@ -1,6 +1,7 @@
 """From YAML to a validated run configuration; all mistakes are reported at once."""
 
 import importlib
+import json
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
@@ -55,17 +56,22 @@ def method_config(method: object) -> type[RunConfig]:
     Raises:
         PseudomaskError: no such method; the message lists those that exist.
     """
-    folder = Path(__file__).with_name("methods")
-    known = sorted(path.stem for path in folder.glob("[!_]*.py"))
+    known = known_methods()
     if method not in known:
         raise PseudomaskError(f"config key 'method': found {method!r}; allowed: {', '.join(known)}")
     module = importlib.import_module(f"pipeline.config.methods.{method}")
     return cast(type[RunConfig], module.Config)
 
 
-def json_schema(method: str) -> dict[str, Any]:
-    """JSON schema of a method's configuration, for editors; generated, never edited."""
-    return method_config(method).model_json_schema()
+def known_methods() -> list[str]:
+    """Names of all methods, sorted."""
+    return sorted(path.stem for path in Path(__file__).with_name("methods").glob("[!_]*.py"))
+
+
+def schema_files() -> dict[str, str]:
+    """JSON schemas by file name, one per method; generated, never edited."""
+    schemas = {name: method_config(name).model_json_schema() for name in known_methods()}
+    return {f"{name}.schema.json": json.dumps(schema, indent=1) + "\n" for name, schema in schemas.items()}
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:

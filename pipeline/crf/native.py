@@ -69,7 +69,7 @@ def _infer(
     compats = [np.ascontiguousarray(term.compat, np.float32) for term in terms]
     table = (_Term * len(terms))(
         *(
-            _Term(term.sxy, term.srgb or 0, compat.ndim, compat.ctypes.data_as(_FLOATS))
+            _Term(term.sxy, term.srgb or 0, np.ndim(term.compat), compat.ctypes.data_as(_FLOATS))
             for term, compat in zip(terms, compats, strict=True)
         )
     )

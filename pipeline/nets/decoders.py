@@ -47,7 +47,7 @@ class Linear(nn.Module):
 
     def __init__(self, channels: int, classes: int) -> None:
         super().__init__()
-        self.classify = _initialised(nn.Conv2d(channels, classes, 1))
+        self.classify = nn.Conv2d(channels, classes, 1)
 
     def forward(self, features: list[Tensor]) -> Tensor:
         """Logits at the resolution of the last features."""
@@ -61,13 +61,13 @@ class LargeFov(nn.Module):
     def __init__(self, channels: int, classes: int, width: int, dilation: int, dropout: bool) -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            nn.Conv2d(channels, width, 3, padding=dilation, dilation=dilation),
+            _he(nn.Conv2d(channels, width, 3, padding=dilation, dilation=dilation)),
             nn.ReLU(inplace=True),
             _dropout(0.5, dropout),
-            nn.Conv2d(width, width, 1),
+            _he(nn.Conv2d(width, width, 1)),
             nn.ReLU(inplace=True),
             _dropout(0.5, dropout),
-            _initialised(nn.Conv2d(width, classes, 1)),
+            nn.Conv2d(width, classes, 1),
         )
 
     def forward(self, features: list[Tensor]) -> Tensor:
@@ -82,7 +82,7 @@ class DeepLabV2(nn.Module):
     def __init__(self, channels: int, classes: int, rates: tuple[int, ...]) -> None:
         super().__init__()
         self.branches = nn.ModuleList(
-            _initialised(nn.Conv2d(channels, classes, 3, padding=rate, dilation=rate)) for rate in rates
+            _small(nn.Conv2d(channels, classes, 3, padding=rate, dilation=rate)) for rate in rates
         )
 
     def forward(self, features: list[Tensor]) -> Tensor:
@@ -111,7 +111,7 @@ class DeepLabV3Plus(nn.Module):
             _dropout(0.5, dropout),
             _conv_norm_relu(width, width, 3),
             _dropout(0.1, dropout),
-            _initialised(nn.Conv2d(width, classes, 1)),
+            nn.Conv2d(width, classes, 1),
         )
 
     def forward(self, features: list[Tensor]) -> Tensor:
@@ -154,7 +154,7 @@ class PspNet(nn.Module):
         self.decode = nn.Sequential(
             _conv_norm_relu(channels + part * len(self.bins), width, 3),
             _dropout(0.1, dropout),
-            _initialised(nn.Conv2d(width, classes, 1)),
+            nn.Conv2d(width, classes, 1),
         )
 
     def forward(self, features: list[Tensor]) -> Tensor:
@@ -178,9 +178,18 @@ def _dropout(probability: float, wanted: bool) -> nn.Module:
     return nn.Dropout(probability) if wanted else nn.Identity()
 
 
-def _initialised(layer: nn.Conv2d) -> nn.Conv2d:
-    """A last layer drawn from N(0, 0.01) without bias, so that training starts from nearly equal scores."""
+def _he(layer: nn.Conv2d) -> nn.Conv2d:
+    """Weights that keep the variance through ReLU, for layers without batch norm."""
+    nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+    return layer
+
+
+def _small(layer: nn.Conv2d) -> nn.Conv2d:
+    """Weights from N(0, 0.01) and no bias, as in DeepLab-v2's model files.
+
+    Only there: below a narrow decoder such weights pass so little gradient on that training stands still.
+    """
+    assert layer.bias is not None
     nn.init.normal_(layer.weight, std=0.01)
-    if layer.bias is not None:
-        nn.init.zeros_(layer.bias)
+    nn.init.zeros_(layer.bias)
     return layer

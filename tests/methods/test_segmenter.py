@@ -5,6 +5,7 @@ import torch
 
 from pipeline.config.classes import ClassTable
 from pipeline.config.network import NetworkSettings
+from pipeline.errors import PseudomaskError
 from pipeline.methods.segmenter import Settings, build, reduce_mask, segmentation_loss
 from pipeline.nets.decoders import upsample
 
@@ -73,18 +74,32 @@ def test_every_trainable_parameter_is_in_one_group_and_new_layers_learn_faster()
     assert sorted(grouped) == sorted(id(p) for p in objective.parameters() if p.requires_grad)
 
 
-def test_a_few_steps_learn_a_picture():
+@pytest.mark.parametrize("decoder", ["none", "largefov", "deeplabv2", "deeplabv3plus", "pspnet"])
+def test_a_few_steps_learn_two_classes_with_a_narrow_decoder(decoder):
     torch.manual_seed(0)
-    objective = _objective()
-    image, mask = torch.randn(2, 3, 32, 32) * 0.1, torch.zeros(2, 32, 32, dtype=torch.int64)
-    image[:, :, :, 16:] += 2
-    mask[:, :, 16:] = 1
-    optimiser = torch.optim.Adam(objective.parameters(), 2e-3)
-    losses = []
-    for step in range(12):
+    width = {} if decoder in ("none", "deeplabv2") else {"decoder_channels": 16}
+    options = {"channels": (8, 8, 16, 16), "stem_type": "deep", "stem_width": 8}
+    network = {"backbone": "resnet18", "backbone_options": options, "output_stride": 8, "decoder": decoder, **width}
+    objective = build(Settings.model_validate({"network": network | {"decoder_dropout": False}}), CLASSES, None)
+    image, mask = torch.randn(4, 3, 48, 48) * 0.1, torch.zeros(4, 48, 48, dtype=torch.int64)
+    for number in range(4):
+        label = 1 + number % 2
+        image[number, label, 12:36, 12:36] += 2
+        mask[number, 12:36, 12:36] = label
+    optimiser = torch.optim.SGD(objective.parameters(), 0.05, momentum=0.9)
+    for step in range(40):
         loss = sum(objective.training_step({"image": image, "mask": mask}, step).values())
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-        losses.append(loss.item())
-    assert losses[-1] < 0.5 * losses[0]
+    with torch.no_grad():
+        found = upsample(objective.train().export()(image), (48, 48)).argmax(1)
+    assert (found == mask).float().mean() > 0.93
+
+
+@pytest.mark.parametrize("decoder", ["deeplabv3plus", "pspnet"])
+def test_micro_batches_of_one_are_refused_where_batch_norm_cannot_work(decoder):
+    settings = {"network": {"backbone": "mobilenetv2_035", "decoder": decoder}}
+    with pytest.raises(PseudomaskError, match="cannot learn from micro-batches of 1; found batch_size 4 in 4 parts"):
+        build(Settings.model_validate(settings | {"training": {"batch_size": 4, "accumulate": 4}}), CLASSES, None)
+    build(Settings.model_validate(settings | {"training": {"batch_size": 4, "accumulate": 2}}), CLASSES, None)

@@ -84,9 +84,9 @@ rule merge_masks:
     conda:
         "../../envs/data.yaml"
     params:
-        count=cfg.runtime.shards,
+        parts=cfg.runtime.shards,
     shell:
-        "pseudomask stage store/{wildcards.kind}/{wildcards.key}/stage.json --merge {params.count} 2>&1 | tee {log:q}"
+        "pseudomask stage store/{wildcards.kind}/{wildcards.key}/stage.json --merge {params.parts} 2>&1 | tee {log:q}"
 
 
 use rule merge_masks as merge_scores with:

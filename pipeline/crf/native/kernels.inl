@@ -42,10 +42,18 @@ CRF_INLINE f8 fma(f8 a, f8 b, f8 c) { return (f8)_mm256_fmadd_ps((__m256)a, (__m
 CRF_INLINE f16 fma(f16 a, f16 b, f16 c) { return (f16)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c); }
 #endif
 
-template <class V> CRF_INLINE V all(float x) { return V{} + x; }
+template <class V> CRF_INLINE V all(float x) { return x - V{}; } // not x + V{}: that is an addition, for -0
 template <class V> CRF_INLINE V load(const float *p) { return *(const V *)p; }
 template <class V> CRF_INLINE void store(float *p, V v) { *(V *)p = v; }
-template <class V> CRF_INLINE V larger(V a, V b) { return a > b ? a : b; }
+#if CRF_LANES >= 16
+CRF_INLINE f16 larger(f16 a, f16 b) { return (f16)_mm512_max_ps((__m512)a, (__m512)b); }
+#endif
+#if CRF_LANES >= 8
+CRF_INLINE f8 larger(f8 a, f8 b) { return (f8)_mm256_max_ps((__m256)a, (__m256)b); }
+CRF_INLINE f4 larger(f4 a, f4 b) { return (f4)_mm_max_ps((__m128)a, (__m128)b); }
+#else
+CRF_INLINE f4 larger(f4 a, f4 b) { return a > b ? a : b; }
+#endif
 
 // The largest (Max) or the sum of the lanes of groups of four, eight or sixteen, in every lane.
 template <bool Max, class V> CRF_INLINE V fold(V a, V b) { return Max ? larger(a, b) : a + b; }
@@ -100,12 +108,12 @@ template <class V> CRF_INLINE V exponential(V x) {
 
 template <int E, class V, int NV> CRF_INLINE void read_rows(const TermView &t, int64_t p, V *sum) {
     const int32_t *rows = t.rows + p * E;
-    const float *weights = t.weights + p * E;
+    const float *weights = t.weights + p * E, *base = t.read;
     V part[NV];
     for (int v = 0; v < NV; v++) part[v] = V{};
 #pragma GCC unroll 8
     for (int e = 0; e < E; e++) {
-        const float *row = t.read + int64_t(rows[e]) * (NV * Traits<V>::lanes);
+        const float *row = base + int64_t(rows[e]) * (NV * Traits<V>::lanes);
         const V w = all<V>(weights[e]);
 #pragma GCC unroll 8
         for (int v = 0; v < NV; v++) part[v] = fma(load<V>(row + v * Traits<V>::lanes), w, part[v]);
@@ -117,9 +125,10 @@ template <int E, class V, int NV> CRF_INLINE void read_rows(const TermView &t, i
 template <int E, class V, int NV> CRF_INLINE void add_rows(const TermView &t, int64_t p, const V *value) {
     const int32_t *rows = t.rows + p * E;
     const float *weights = t.weights + p * E;
+    float *base = t.write;
 #pragma GCC unroll 8
     for (int e = 0; e < E; e++) {
-        float *row = t.write + int64_t(rows[e]) * (NV * Traits<V>::lanes);
+        float *row = base + int64_t(rows[e]) * (NV * Traits<V>::lanes);
         const V w = all<V>(weights[e]);
 #pragma GCC unroll 8
         for (int v = 0; v < NV; v++) {
@@ -139,42 +148,89 @@ template <class V, int NV> CRF_INLINE void add_term(const TermView &t, int64_t p
     else add_rows<3, V, NV>(t, p, value);
 }
 
-template <class V, int NV> CRF_INLINE void softmax(V *x) {
-    V top = x[0];
-    for (int v = 1; v < NV; v++) top = larger(top, x[v]);
-    top = across<true>(top);
-    V sum = V{};
-    for (int v = 0; v < NV; v++) sum += x[v] = exponential<V>(x[v] - top);
-    const V inverse = all<V>(1.f) / across<false>(sum);
-    for (int v = 0; v < NV; v++) x[v] *= inverse;
+// Softmax of G pixels side by side: one alone is a chain of latencies.
+template <class V, int NV, int G> CRF_INLINE void softmax(V (*x)[NV]) {
+    V top[G], sum[G], inverse[G];
+#pragma GCC unroll 8
+    for (int g = 0; g < G; g++) {
+        top[g] = x[g][0];
+        for (int v = 1; v < NV; v++) top[g] = larger(top[g], x[g][v]);
+        top[g] = across<true>(top[g]);
+    }
+#pragma GCC unroll 8
+    for (int g = 0; g < G; g++) {
+        sum[g] = x[g][0] = exponential<V>(x[g][0] - top[g]);
+        for (int v = 1; v < NV; v++) sum[g] += x[g][v] = exponential<V>(x[g][v] - top[g]);
+    }
+#pragma GCC unroll 8
+    for (int g = 0; g < G; g++) inverse[g] = all<V>(1.f / across<false>(sum[g])[0]);
+#pragma GCC unroll 8
+    for (int g = 0; g < G; g++) {
+        for (int v = 0; v < NV; v++) x[g][v] *= inverse[g];
+    }
 }
+
+// Up to four labels: the pixels of a group share one vector.
+#if CRF_LANES == 8
+CRF_INLINE f8 join(const f4 (*x)[1]) { return __builtin_shufflevector(x[0][0], x[1][0], 0, 1, 2, 3, 4, 5, 6, 7); }
+CRF_INLINE void split(f8 w, f4 (*x)[1]) {
+    x[0][0] = __builtin_shufflevector(w, w, 0, 1, 2, 3);
+    x[1][0] = __builtin_shufflevector(w, w, 4, 5, 6, 7);
+}
+#elif CRF_LANES == 16
+CRF_INLINE f16 join(const f4 (*x)[1]) {
+    const f8 low = __builtin_shufflevector(x[0][0], x[1][0], 0, 1, 2, 3, 4, 5, 6, 7);
+    const f8 high = __builtin_shufflevector(x[2][0], x[3][0], 0, 1, 2, 3, 4, 5, 6, 7);
+    return __builtin_shufflevector(low, high, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+}
+CRF_INLINE void split(f16 w, f4 (*x)[1]) {
+    x[0][0] = __builtin_shufflevector(w, w, 0, 1, 2, 3);
+    x[1][0] = __builtin_shufflevector(w, w, 4, 5, 6, 7);
+    x[2][0] = __builtin_shufflevector(w, w, 8, 9, 10, 11);
+    x[3][0] = __builtin_shufflevector(w, w, 12, 13, 14, 15);
+}
+#endif
+
+#if CRF_LANES > 4
+template <> CRF_INLINE void softmax<f4, 1, CRF_LANES / 4>(f4 (*x)[1]) {
+    Wide w = join(x);
+    w = exponential<Wide>(w - quads<true>(w));
+    split(w / quads<false>(w), x);
+}
+#endif
 
 template <class V, int NV> struct Rows {
     static constexpr int lanes = Traits<V>::lanes;
     static constexpr int width = NV * lanes;
 
-    static CRF_INLINE void logits(const float *row, int64_t p, const TermView *terms, int count, V *x) {
-        for (int v = 0; v < NV; v++) x[v] = load<V>(row + v * lanes);
-        for (int t = 0; t < count; t++) read_term<V, NV>(terms[t], p, x);
-        softmax<V, NV>(x);
-    }
-    template <bool Slice> static void steps(const float *rows, int64_t n, const TermView *terms, int count) {
-        for (int64_t p = 0; p < n; p++) {
-            V x[NV];
-            logits(rows + p * width, p, terms, Slice ? count : 0, x);
-            for (int t = 0; t < count; t++) add_term<V, NV>(terms[t], p, x);
+    // Pixels taken together; as many as their vectors leave room for in the registers.
+    static constexpr int group = NV == 1 && lanes == 4 ? CRF_LANES / 4 : CRF_LANES == 16 && NV <= 2 ? 4 : NV <= 3 && CRF_LANES > 4 ? 2 : 1;
+
+    template <int G, bool Slice, bool Splat>
+    static CRF_INLINE void pixels(float *rows, int64_t p, const TermView *terms, int count) {
+        V x[G][NV];
+#pragma GCC unroll 8
+        for (int g = 0; g < G; g++) {
+            for (int v = 0; v < NV; v++) x[g][v] = load<V>(rows + (p + g) * width + v * lanes);
+        }
+        for (int t = 0; Slice && t < count; t++) {
+#pragma GCC unroll 8
+            for (int g = 0; g < G; g++) read_term<V, NV>(terms[t], p + g, x[g]);
+        }
+        softmax<V, NV, G>(x);
+        for (int t = 0; Splat && t < count; t++) {
+#pragma GCC unroll 8
+            for (int g = 0; g < G; g++) add_term<V, NV>(terms[t], p + g, x[g]);
+        }
+        if (Splat) return;
+        for (int g = 0; g < G; g++) {
+            for (int v = 0; v < NV; v++) store<V>(rows + (p + g) * width + v * lanes, x[g][v]);
         }
     }
-    static void step(const float *rows, int64_t n, const TermView *terms, int count, bool slice) {
-        if (slice) steps<true>(rows, n, terms, count);
-        else steps<false>(rows, n, terms, count);
-    }
-    static void finish(float *rows, int64_t n, const TermView *terms, int count) {
-        for (int64_t p = 0; p < n; p++) {
-            V x[NV];
-            logits(rows + p * width, p, terms, count, x);
-            for (int v = 0; v < NV; v++) store<V>(rows + p * width + v * lanes, x[v]);
-        }
+    template <bool Slice, bool Splat> static void pass(float *rows, int64_t n, const TermView *terms, int count) {
+        int64_t p = 0;
+        for (; p + group <= n; p += group) pixels<group, Slice, Splat>(rows, p, terms, count);
+        for (; p < n; p++) pixels<1, Slice, Splat>(rows, p, terms, count);
     }
     static void splat(const float *rows, int64_t n, const TermView *term) {
         for (int64_t p = 0; p < n; p++) {
@@ -266,7 +322,7 @@ template <class V> struct LongRows {
             sum += e;
             store<V>(x + v * lanes, e);
         }
-        const V inverse = all<V>(1.f) / across<false>(sum);
+        const V inverse = all<V>(1.f / across<false>(sum)[0]);
         for (int v = 0; v < nv; v++) store<V>(x + v * lanes, load<V>(x + v * lanes) * inverse);
     }
     static void blur(float *values, int nv, const ChainView *chains) {
@@ -291,51 +347,6 @@ template <class V> struct LongRows {
 };
 
 constexpr int kMaxLabels = 4096; // checked by the caller
-
-// ---- up to four labels: several pixels share one vector for the softmax ----
-
-struct Narrow {
-    static constexpr int group = CRF_LANES / 4;
-
-    template <int G> static CRF_INLINE void softmax4(f4 *x) {
-#if CRF_LANES > 4
-        if (G == group) {
-            Wide w;
-            __builtin_memcpy(&w, x, sizeof w);
-            w = exponential<Wide>(w - quads<true>(w));
-            w /= quads<false>(w);
-            __builtin_memcpy(x, &w, sizeof w);
-            return;
-        }
-#endif
-        for (int g = 0; g < G; g++) softmax<f4, 1>(x + g);
-    }
-    template <int G, bool Slice, bool Splat> static CRF_INLINE void pixels(float *rows, int64_t p, const TermView *terms,
-                                                                           int count) {
-        f4 x[G];
-        for (int g = 0; g < G; g++) x[g] = load<f4>(rows + (p + g) * 4);
-        if (Slice) {
-            for (int t = 0; t < count; t++) {
-#pragma GCC unroll 4
-                for (int g = 0; g < G; g++) read_term<f4, 1>(terms[t], p + g, x + g);
-            }
-        }
-        softmax4<G>(x);
-        if (Splat) {
-            for (int t = 0; t < count; t++) {
-#pragma GCC unroll 4
-                for (int g = 0; g < G; g++) add_term<f4, 1>(terms[t], p + g, x + g);
-            }
-        } else {
-            for (int g = 0; g < G; g++) store<f4>(rows + (p + g) * 4, x[g]);
-        }
-    }
-    template <bool Slice, bool Splat> static void pass(float *rows, int64_t n, const TermView *terms, int count) {
-        int64_t p = 0;
-        for (; p + group <= n; p += group) pixels<group, Slice, Splat>(rows, p, terms, count);
-        for (; p < n; p++) pixels<1, Slice, Splat>(rows, p, terms, count);
-    }
-};
 
 // ---- the table ----
 
@@ -367,22 +378,19 @@ template <class Use> CRF_INLINE bool with_rows(Shape s, Use use) {
 }
 
 void step(Shape s, const float *rows, int64_t n, const TermView *terms, int count, bool slice) {
-    if (s.width() == 4) {
-        float *at = const_cast<float *>(rows); // only read: probabilities go to the lattice
-        if (slice) Narrow::pass<true, true>(at, n, terms, count);
-        else Narrow::pass<false, true>(at, n, terms, count);
-        return;
-    }
-    if (with_rows(s, [&](auto kind) { decltype(kind)::step(rows, n, terms, count, slice); })) return;
+    float *at = const_cast<float *>(rows); // only read: the probabilities go to the lattice
+    const bool known = with_rows(s, [&](auto kind) {
+        if (slice) decltype(kind)::template pass<true, true>(at, n, terms, count);
+        else decltype(kind)::template pass<false, true>(at, n, terms, count);
+    });
+    if (known) return;
     alignas(64) float scratch[kMaxLabels];
-    float *at = const_cast<float *>(rows);
     if (slice) LongRows<Wide>::pass<true, true, true>(at, n, s.vectors, terms, count, scratch);
     else LongRows<Wide>::pass<false, true, true>(at, n, s.vectors, terms, count, scratch);
 }
 
 void finish(Shape s, float *rows, int64_t n, const TermView *terms, int count) {
-    if (s.width() == 4) return Narrow::pass<true, false>(rows, n, terms, count);
-    if (with_rows(s, [&](auto kind) { decltype(kind)::finish(rows, n, terms, count); })) return;
+    if (with_rows(s, [&](auto kind) { decltype(kind)::template pass<true, false>(rows, n, terms, count); })) return;
     LongRows<Wide>::pass<true, false, true>(rows, n, s.vectors, terms, count, nullptr);
 }
 

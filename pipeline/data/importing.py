@@ -1,0 +1,197 @@
+"""From a data set on disk to a manifest and true masks, whatever its layout."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.artifacts.manifest import ImageRecord, Manifest
+from pipeline.config.classes import ClassTable
+from pipeline.config.data import DataSettings
+from pipeline.data.coco import CocoSplit
+from pipeline.data.images import image_size
+from pipeline.data.tags import Tags, from_mask, read_table
+from pipeline.data.voc import image_path, inside, read_boxes, read_ids, read_mask
+from pipeline.errors import PseudomaskError
+
+What = Literal["images", "masks"]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """An item that was set aside, and why."""
+
+    image_id: str
+    reason: str
+
+
+def split_ids(data: DataSettings, folder: Path) -> dict[str, tuple[str, ...]]:
+    """Splits of each image id, in the order ids are first listed."""
+    found: dict[str, list[str]] = {}
+    for split, name in data.splits.items():
+        for image_id in read_ids(folder / name, data.limit):
+            found.setdefault(image_id, []).append(split)
+    return {image_id: tuple(splits) for image_id, splits in found.items()}
+
+
+def source_files(data: DataSettings, root: Path, what: What) -> list[Path]:
+    """The user's files that importing images (with tags) or true masks reads; opens id lists alone.
+
+    Args:
+        data: the data set; not for generated scenes, whose content follows from their settings.
+        root: data root.
+        what: ``images`` with everything tags come from, or ``masks``.
+    """
+    folder = root / data.root
+    lists = [folder / name for name in data.splits.values()]
+    if data.source == "coco":
+        if what == "masks":
+            return lists
+        return lists + [folder / data.images / i["file_name"] for _, i in _coco_images(data, folder)]
+    ids = list(split_ids(data, folder))
+    masks = [folder / f"{data.masks}/{image_id}.png" for image_id in ids] if data.masks else []
+    if what == "masks":
+        return lists + masks
+    files = lists + [folder / image_path(data, image_id) for image_id in ids]
+    if data.tags == "table":
+        files.append(folder / str(data.table))
+    if data.tags == "boxes":
+        files += [folder / f"{data.boxes}/{image_id}.xml" for image_id in ids]
+    return files + (masks if data.tags == "masks" else [])
+
+
+def import_manifest(data: DataSettings, root: Path, classes: ClassTable | None = None) -> tuple[Manifest, list[Problem]]:
+    """Read images, splits and tags.
+
+    Args:
+        data: layout and places.
+        root: data root; paths of the manifest start there.
+        classes: overrides ``data.classes``, for generated scenes.
+
+    Returns:
+        The manifest and what was set aside (empty when ``bad_items`` is ``stop``).
+
+    Raises:
+        PseudomaskError: names the first bad item, unless those are set aside.
+    """
+    folder = root / data.root
+    if not folder.is_dir():
+        raise PseudomaskError(
+            f"data folder {folder} does not exist; set data.root, and the data root by $PSEUDOMASK_DATA or runtime.data_root"
+        )
+    problems: list[Problem] = []
+    if data.source == "coco":
+        return _import_coco(data, folder, problems)
+    table = classes or data.classes
+    assert table is not None
+    tags_of = _tag_reader(data, folder, table)
+    records = []
+    for image_id, splits in split_ids(data, folder).items():
+        with_problem = _guard(data, problems, image_id)
+        record = with_problem(lambda i=image_id, s=splits: _voc_record(data, folder, i, s, tags_of))  # type: ignore[misc]
+        if record is not None:
+            records.append(record)
+    return Manifest(table, tuple(records)), problems
+
+
+def import_masks(
+    data: DataSettings, root: Path, classes: ClassTable | None = None
+) -> Iterator[tuple[str, NDArray[np.uint8]]]:
+    """True masks by image id, for images that have one.
+
+    Raises:
+        PseudomaskError: a mask is damaged, has another size than its image, or an unknown value.
+    """
+    folder = root / data.root
+    if data.source == "coco":
+        for split, image in _coco_images(data, folder):
+            yield Path(image["file_name"]).stem, split.mask(image)
+        return
+    table = classes or data.classes
+    assert table is not None
+    for image_id in split_ids(data, folder):
+        path = folder / f"{data.masks}/{image_id}.png"
+        if data.masks and path.exists():
+            size = image_size(folder / image_path(data, image_id), image_id)
+            yield image_id, read_mask(path, image_id, size, table)
+
+
+def _guard(data: DataSettings, problems: list[Problem], image_id: str) -> Callable[..., ImageRecord | None]:
+    """Runs a reader; its error ends the import or is noted, as the settings say."""
+
+    def run(read: Callable[[], ImageRecord]) -> ImageRecord | None:
+        try:
+            return read()
+        except PseudomaskError as error:
+            if data.bad_items == "stop":
+                raise
+            problems.append(Problem(image_id, str(error)))
+            return None
+
+    return run
+
+
+def _voc_record(
+    data: DataSettings, folder: Path, image_id: str, splits: tuple[str, ...], tags_of: Callable[..., tuple[int, ...] | None]
+) -> ImageRecord:
+    path = inside(folder, image_path(data, image_id), image_id)
+    height, width = image_size(path, image_id)
+    relative = f"{data.root}/{image_path(data, image_id)}"
+    return ImageRecord(image_id, relative, splits, height, width, tags_of(image_id, (height, width)))
+
+
+def _tag_reader(
+    data: DataSettings, folder: Path, classes: ClassTable
+) -> Callable[[str, tuple[int, int]], tuple[int, ...] | None]:
+    table: Tags = read_table(folder / str(data.table), classes) if data.tags == "table" else {}
+
+    def from_table(image_id: str, _: tuple[int, int]) -> tuple[int, ...]:
+        if image_id not in table:
+            raise PseudomaskError(f"image '{image_id}' is not in the tag table {data.table}; add a row for it")
+        return table[image_id]
+
+    def from_boxes(image_id: str, size: tuple[int, int]) -> tuple[int, ...]:
+        boxes = read_boxes(folder / f"{data.boxes}/{image_id}.xml", image_id, size, classes)
+        return tuple(sorted({box.class_index for box in boxes}))
+
+    def from_masks(image_id: str, size: tuple[int, int]) -> tuple[int, ...]:
+        return from_mask(read_mask(folder / f"{data.masks}/{image_id}.png", image_id, size, classes), classes)
+
+    readers = {"table": from_table, "boxes": from_boxes, "masks": from_masks, "none": lambda *_: None}
+    return readers[data.tags]  # type: ignore[return-value]
+
+
+def _coco_images(data: DataSettings, folder: Path) -> Iterator[tuple[CocoSplit, dict]]:  # type: ignore[type-arg]
+    for name in data.splits.values():
+        split = CocoSplit(folder / name, data.classes)
+        for image in split.images[: data.limit]:
+            yield split, image
+
+
+def _import_coco(data: DataSettings, folder: Path, problems: list[Problem]) -> tuple[Manifest, list[Problem]]:
+    records: dict[str, ImageRecord] = {}
+    classes = data.classes
+    for split, name in data.splits.items():
+        file = CocoSplit(folder / name, data.classes)
+        classes = classes or file.classes
+        for image in file.images[: data.limit]:
+            image_id = Path(image["file_name"]).stem
+
+            def read(file: CocoSplit = file, image: dict = image, image_id: str = image_id, split: str = split) -> ImageRecord:  # type: ignore[type-arg]  # noqa: E501
+                relative = f"{data.images}/{image['file_name']}"
+                height, width = image_size(inside(folder, relative, image_id), image_id)
+                if (height, width) != (image["height"], image["width"]):
+                    raise PseudomaskError(
+                        f"image '{image_id}' is {width}x{height}, {file.path} says {image['width']}x{image['height']}"
+                    )
+                return ImageRecord(image_id, f"{data.root}/{relative}", (split,), height, width, file.tags(image))
+
+            record = _guard(data, problems, image_id)(read)
+            if record is not None:
+                old = records.get(image_id)
+                records[image_id] = replace(record, splits=(*old.splits, split)) if old else record
+    assert classes is not None
+    return Manifest(classes, tuple(records.values())), problems

@@ -1,0 +1,28 @@
+"""Results as a table people read."""
+
+from typing import Any
+
+
+def markdown(rows: list[dict[str, Any]]) -> str:
+    """A Markdown table of ``entries`` of metrics.json; IoU in per cent."""
+    subsets = list(dict.fromkeys(name for row in rows for name in row["subsets"]))
+    header = [
+        "masks",
+        "split",
+        "images",
+        "CRF",
+        "seed",
+        "protocol",
+        "mIoU",
+        *(f"mIoU {name}" for name in subsets),
+        "coverage",
+    ]
+    lines = [header]
+    for row in rows:
+        means = [row["mean_iou"], *(row["subsets"].get(name) for name in subsets), row["coverage"]]
+        fixed = [row["name"], row["split"], row["images"], "yes" if row["crf"] else "no", row["seed"], row["protocol"]]
+        lines.append([*map(str, fixed), *("n/a" if value is None else f"{100 * value:.1f}" for value in means)])
+    widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
+    texts = [" | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in lines]
+    rule = " | ".join("-" * width for width in widths)
+    return "\n".join(f"| {text} |" for text in (texts[0], rule, *texts[1:])) + "\n"
