@@ -20,7 +20,9 @@ app = typer.Typer(
 
 @app.command()
 def stage(
-    spec: Annotated[Path, typer.Argument(help="stage.json of the stage, such as results/RUN/train_classifier/stage.json")],
+    spec: Annotated[
+        Path, typer.Argument(help="stage.json of the stage, such as results/RUN/train_classifier/stage.json")
+    ],
     shard: Annotated[str | None, typer.Option(help="one part of a sharded stage: INDEX-of-COUNT")] = None,
     merge: Annotated[int | None, typer.Option(help="join so many finished shards into the stage's output")] = None,
 ) -> None:

@@ -69,7 +69,7 @@ class CocoSplit:
         result = np.zeros((height, width), np.uint8)
         annotations = [a for a in self._by_image.get(image["id"], []) if a["category_id"] in self._index]
         for annotation in sorted(annotations, key=lambda a: (not a.get("iscrowd", 0), -a.get("area", 0))):
-            shape = annotation.get("segmentation")
+            shape: Any = annotation.get("segmentation")
             try:
                 if isinstance(shape, list):
                     code = rle.merge(rle.frPyObjects(shape, height, width))

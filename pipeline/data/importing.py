@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,7 +64,9 @@ def source_files(data: DataSettings, root: Path, what: What) -> list[Path]:
     return files + (masks if data.tags == "masks" else [])
 
 
-def import_manifest(data: DataSettings, root: Path, classes: ClassTable | None = None) -> tuple[Manifest, list[Problem]]:
+def import_manifest(
+    data: DataSettings, root: Path, classes: ClassTable | None = None
+) -> tuple[Manifest, list[Problem]]:
     """Read images, splits and tags.
 
     Args:
@@ -80,7 +83,7 @@ def import_manifest(data: DataSettings, root: Path, classes: ClassTable | None =
     folder = root / data.root
     if not folder.is_dir():
         raise PseudomaskError(
-            f"data folder {folder} does not exist; set data.root, and the data root by $PSEUDOMASK_DATA or runtime.data_root"
+            f"data folder {folder} does not exist; set data.root, and $PSEUDOMASK_DATA or runtime.data_root"
         )
     problems: list[Problem] = []
     if data.source == "coco":
@@ -90,8 +93,8 @@ def import_manifest(data: DataSettings, root: Path, classes: ClassTable | None =
     tags_of = _tag_reader(data, folder, table)
     records = []
     for image_id, splits in split_ids(data, folder).items():
-        with_problem = _guard(data, problems, image_id)
-        record = with_problem(lambda i=image_id, s=splits: _voc_record(data, folder, i, s, tags_of))  # type: ignore[misc]
+        read = partial(_voc_record, data, folder, image_id, splits, tags_of)
+        record = _guarded(read, data, problems, image_id)
         if record is not None:
             records.append(record)
     return Manifest(table, tuple(records)), problems
@@ -119,23 +122,25 @@ def import_masks(
             yield image_id, read_mask(path, image_id, size, table)
 
 
-def _guard(data: DataSettings, problems: list[Problem], image_id: str) -> Callable[..., ImageRecord | None]:
-    """Runs a reader; its error ends the import or is noted, as the settings say."""
-
-    def run(read: Callable[[], ImageRecord]) -> ImageRecord | None:
-        try:
-            return read()
-        except PseudomaskError as error:
-            if data.bad_items == "stop":
-                raise
-            problems.append(Problem(image_id, str(error)))
-            return None
-
-    return run
+def _guarded(
+    read: Callable[[], ImageRecord], data: DataSettings, problems: list[Problem], image_id: str
+) -> ImageRecord | None:
+    """What ``read`` returns; its error ends the import or is noted, as the settings say."""
+    try:
+        return read()
+    except PseudomaskError as error:
+        if data.bad_items == "stop":
+            raise
+        problems.append(Problem(image_id, str(error)))
+        return None
 
 
 def _voc_record(
-    data: DataSettings, folder: Path, image_id: str, splits: tuple[str, ...], tags_of: Callable[..., tuple[int, ...] | None]
+    data: DataSettings,
+    folder: Path,
+    image_id: str,
+    splits: tuple[str, ...],
+    tags_of: Callable[..., tuple[int, ...] | None],
 ) -> ImageRecord:
     path = inside(folder, image_path(data, image_id), image_id)
     height, width = image_size(path, image_id)
@@ -164,7 +169,7 @@ def _tag_reader(
     return readers[data.tags]  # type: ignore[return-value]
 
 
-def _coco_images(data: DataSettings, folder: Path) -> Iterator[tuple[CocoSplit, dict]]:  # type: ignore[type-arg]
+def _coco_images(data: DataSettings, folder: Path) -> Iterator[tuple[CocoSplit, dict[str, Any]]]:
     for name in data.splits.values():
         split = CocoSplit(folder / name, data.classes)
         for image in split.images[: data.limit]:
@@ -179,19 +184,20 @@ def _import_coco(data: DataSettings, folder: Path, problems: list[Problem]) -> t
         classes = classes or file.classes
         for image in file.images[: data.limit]:
             image_id = Path(image["file_name"]).stem
-
-            def read(file: CocoSplit = file, image: dict = image, image_id: str = image_id, split: str = split) -> ImageRecord:  # type: ignore[type-arg]  # noqa: E501
-                relative = f"{data.images}/{image['file_name']}"
-                height, width = image_size(inside(folder, relative, image_id), image_id)
-                if (height, width) != (image["height"], image["width"]):
-                    raise PseudomaskError(
-                        f"image '{image_id}' is {width}x{height}, {file.path} says {image['width']}x{image['height']}"
-                    )
-                return ImageRecord(image_id, f"{data.root}/{relative}", (split,), height, width, file.tags(image))
-
-            record = _guard(data, problems, image_id)(read)
+            record = _guarded(partial(_coco_record, data, folder, file, image, split), data, problems, image_id)
             if record is not None:
                 old = records.get(image_id)
                 records[image_id] = replace(record, splits=(*old.splits, split)) if old else record
     assert classes is not None
     return Manifest(classes, tuple(records.values())), problems
+
+
+def _coco_record(data: DataSettings, folder: Path, file: CocoSplit, image: dict[str, Any], split: str) -> ImageRecord:
+    image_id = Path(image["file_name"]).stem
+    relative = f"{data.images}/{image['file_name']}"
+    height, width = image_size(inside(folder, relative, image_id), image_id)
+    if (height, width) != (image["height"], image["width"]):
+        raise PseudomaskError(
+            f"image '{image_id}' is {width}x{height}, {file.path} says {image['width']}x{image['height']}"
+        )
+    return ImageRecord(image_id, f"{data.root}/{relative}", (split,), height, width, file.tags(image))

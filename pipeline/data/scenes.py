@@ -1,9 +1,9 @@
 """Generated scenes with exact labels, on which activation maps fail the way they do on photographs.
 
-Every object is an animal-like shape: a plain body whose colour several classes share, and a small head whose colour and
-marking belong to one class. A classifier needs only the head, so plain activation maps cover the head and miss the body.
-Classes prefer surroundings (meadow, sand, water, ...), so maps leak into the background. Bodies contrast with the ground
-in colour, so refinement along colours can recover them.
+Every object is an animal-like shape: a plain body whose colour several classes share, and a small head whose colour
+and marking belong to one class. A classifier needs only the head, so plain activation maps cover the head and miss the
+body. Classes prefer surroundings (meadow, sand, water, ...), so maps leak into the background. Bodies contrast with the
+ground in colour, so refinement along colours can recover them.
 """
 
 from dataclasses import dataclass
@@ -133,7 +133,8 @@ def _paint_object(image: NDArray[np.float64], kind: int, draw: np.random.Generat
     head = np.zeros((size, size), np.uint8)
     cv2.circle(head, centre, radius, 1, -1)
     _paint_head(image, head.astype(bool), centre, radius, kind, draw)
-    return body | head.astype(bool)
+    covered: NDArray[np.bool_] = body | head.astype(bool)
+    return covered
 
 
 def _paint_head(
@@ -157,7 +158,7 @@ def _paint_head(
 
 
 def _rgb(hsv: tuple[int, int, int]) -> tuple[int, int, int]:
-    red, green, blue = cv2.cvtColor(np.uint8([[hsv]]), cv2.COLOR_HSV2RGB)[0, 0]  # type: ignore[call-overload]
+    red, green, blue = cv2.cvtColor(np.array([[hsv]], np.uint8), cv2.COLOR_HSV2RGB)[0, 0]
     return int(red), int(green), int(blue)
 
 

@@ -120,7 +120,9 @@ def read_mask(path: Path, image_id: str, size: tuple[int, int], classes: ClassTa
         with Image.open(path) as image:
             image.load()
             if image.mode not in ("P", "L", "1", "RGB", "RGBA"):
-                raise PseudomaskError(f"mask of '{image_id}' ({path}) has pixels of type {image.mode}; save 8-bit indices")
+                raise PseudomaskError(
+                    f"mask of '{image_id}' ({path}) has pixels of type {image.mode}; save 8-bit indices"
+                )
             if image.mode in ("P", "L", "1"):
                 mask = np.array(image).astype(np.uint8)
             else:
@@ -136,9 +138,7 @@ def read_mask(path: Path, image_id: str, size: tuple[int, int], classes: ClassTa
     return mask
 
 
-def _from_colours(
-    pixels: NDArray[np.uint8], image_id: str, path: Path, classes: ClassTable
-) -> NDArray[np.uint8]:
+def _from_colours(pixels: NDArray[np.uint8], image_id: str, path: Path, classes: ClassTable) -> NDArray[np.uint8]:
     """Indices of an RGB mask by the class colours."""
     codes = pixels.astype(np.int64) @ np.array([65536, 256, 1])
     palette = classes.palette.astype(np.int64) @ np.array([65536, 256, 1])

@@ -1,10 +1,10 @@
 """Pixel-adaptive refinement: scores flow along pixels of like colour (``PAR`` of AFA, also in ToCo, DuPL and KTSE).
 
-T times: mask(p) <- sum over neighbours q of a(p, q) mask(q), with 8 neighbours at each dilation, borders replicated, and
+T times: mask(p) <- sum over neighbours q of a(p, q) mask(q), with 8 neighbours at each dilation, borders replicated,
 a(p, q) = softmax_q(mean_k -(|I_k(p) - I_k(q)| / (s_k(p) + 1e-8) / w1)^2)
         + w2 softmax_q(-(d(q) / (s_d + 1e-8) / w1)^2);
-s_k is the deviation of the neighbours' colours, d the length of the offset, s_d its deviation. The affinities of a pixel
-sum to 1 + w2, as in the reference code.
+s_k is the deviation of the neighbours' colours, d the length of the offset, s_d its deviation. The affinities of a
+pixel sum to 1 + w2, as in the reference code.
 """
 
 import torch

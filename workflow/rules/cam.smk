@@ -4,6 +4,7 @@ The baseline of the field (PSA and IRN without their refinement networks).
 """
 
 from pipeline.config.evaluation import Entry, EvaluateStage
+from pipeline.config.report import ReportStage
 from pipeline.config.training import TrainStage
 
 
@@ -12,7 +13,18 @@ include: "data.smk"
 
 def training(objective, settings):
     """Settings of the stage `train` for one objective, which learns from the images that get pseudo-masks."""
-    return TrainStage(objective=objective, split=cfg.cams.split, seed=cfg.seed, settings=settings.model_dump(mode="json"))
+    return TrainStage(
+        objective=objective,
+        split=cfg.cams.split,
+        seed=cfg.seed,
+        settings=settings.model_dump(mode="json"),
+    )
+
+
+def weights(settings):
+    """The file of initial weights, whose content enters the key."""
+    name = settings.network.weights
+    return {"sources": [ROOT / name], "source_root": ROOT} if name else {}
 
 
 manifest = data["manifest"]
@@ -23,15 +35,25 @@ classifier = stage(
     training("classifier", cfg.classifier),
     {"manifest": manifest},
     modules=["pipeline.methods.classifier"],
+    **weights(cfg.classifier),
 )
-cams = stage("infer_cams", "infer_cams", cfg.cams, {"manifest": manifest, "weights": classifier["weights"]})
+cams = stage(
+    "infer_cams",
+    "infer_cams",
+    cfg.cams,
+    {"manifest": manifest, "weights": classifier["weights"]},
+)
 threshold = stage(
     "search_threshold",
     "search_threshold",
     cfg.threshold,
     {"manifest": manifest, "scores": cams["scores"], "truth": truth["masks"]},
 )
-maps = {"manifest": manifest, "scores": cams["scores"], "threshold": threshold["threshold"]}
+maps = {
+    "manifest": manifest,
+    "scores": cams["scores"],
+    "threshold": threshold["threshold"],
+}
 cam_masks = stage("label_cams", "label_scores", cfg.labels, maps)
 if cfg.refine.par is not None:
     par = stage("refine_par", "refine_par", cfg.refine.par, maps)
@@ -43,8 +65,14 @@ segmenter = stage(
     training("segmenter", cfg.segmenter),
     {"manifest": manifest, "masks": pseudo_masks["masks"]},
     modules=["pipeline.methods.segmenter"],
+    **weights(cfg.segmenter),
 )
-prediction = stage("predict", "infer_scores", cfg.predict, {"manifest": manifest, "weights": segmenter["weights"]})
+prediction = stage(
+    "predict",
+    "infer_scores",
+    cfg.predict,
+    {"manifest": manifest, "weights": segmenter["weights"]},
+)
 predicted = {"manifest": manifest, "scores": prediction["scores"]}
 prediction_masks = stage("label_predictions", "label_scores", cfg.labels, predicted)
 prediction_crf = stage("predict_crf", "refine_crf", cfg.predict_crf, predicted)
@@ -53,7 +81,12 @@ rows = {
     "CAM": (cam_masks, cfg.threshold.split, False, cfg.cams.multi_scale),
     "pseudo-mask": (pseudo_masks, cfg.threshold.split, True, cfg.cams.multi_scale),
     "segmenter": (prediction_masks, cfg.predict.split, False, cfg.predict.multi_scale),
-    "segmenter + CRF": (prediction_crf, cfg.predict.split, True, cfg.predict.multi_scale),
+    "segmenter + CRF": (
+        prediction_crf,
+        cfg.predict.split,
+        True,
+        cfg.predict.multi_scale,
+    ),
 }
 entries = [
     Entry(name=name, split=split, crf=crf, scales=looks.scales, flip=looks.flip)
@@ -69,14 +102,19 @@ evaluation = stage(
 report_page = stage(
     "report",
     "report",
-    cfg.report,
+    ReportStage(
+        **cfg.report.model_dump(), title=f"{cfg.run}: {cfg.method}, seed {cfg.seed}"
+    ),
     {
         "manifest": manifest,
         "metrics": evaluation["metrics"],
         "truth": truth["masks"],
         "scores": cams["scores"],
         "masks": masks,
-        "curves": {"classifier": classifier["curves"], "segmenter": segmenter["curves"]},
+        "curves": {
+            "classifier": classifier["curves"],
+            "segmenter": segmenter["curves"],
+        },
         "threshold": threshold["threshold"],
     },
 )
@@ -211,8 +249,14 @@ use rule report_run as cam_report with:
     output:
         **stage_outputs(
             report_page,
-            page=report(report_page["page"].path, caption="../report/page.rst", category="Run"),
-            sheet=report(report_page["sheet"].path, caption="../report/sheet.rst", category="Run"),
+            page=report(
+                report_page["page"].path, caption="../report/page.rst", category="Run"
+            ),
+            sheet=report(
+                report_page["sheet"].path,
+                caption="../report/sheet.rst",
+                category="Run",
+            ),
         ),
     log:
         report_page.log,

@@ -29,7 +29,13 @@ if cfg.data.source == "scenes":
 
 
 data = stage("data", "import_data", cfg.data, scenes, **sources("images"))
-truth = stage("truth", "import_truth", cfg.data, {"manifest": data["manifest"], **scenes}, **sources("masks"))
+truth = stage(
+    "truth",
+    "import_truth",
+    cfg.data,
+    {"manifest": data["manifest"], **scenes},
+    **sources("masks"),
+)
 
 
 use rule import_data as data_import with:

@@ -42,5 +42,7 @@ class Config(RunConfig):
     def _splits_are_named(self) -> "Config":
         for section, split in (("cams", self.cams.split), ("predict", self.predict.split)):
             if split is None:
-                raise ValueError(f"{section}.split must name a split: cams.split is trained on, predict.split measured on")
+                raise ValueError(
+                    f"{section}.split must name a split: cams.split is trained on, predict.split measured on"
+                )
         return self

@@ -206,31 +206,47 @@ template <class V, int NV> struct Rows {
     // Pixels taken together; as many as their vectors leave room for in the registers.
     static constexpr int group = NV == 1 && lanes == 4 ? CRF_LANES / 4 : CRF_LANES == 16 && NV <= 2 ? 4 : NV <= 3 && CRF_LANES > 4 ? 2 : 1;
 
-    template <int G, bool Slice, bool Splat>
-    static CRF_INLINE void pixels(float *rows, int64_t p, const TermView *terms, int count) {
+    // Softmax of pixels p, p + 1..., with the messages of the terms added first.
+    template <int G> static CRF_INLINE void soft(const float *from, float *to, int64_t p, const TermView *terms, int count) {
         V x[G][NV];
 #pragma GCC unroll 8
         for (int g = 0; g < G; g++) {
-            for (int v = 0; v < NV; v++) x[g][v] = load<V>(rows + (p + g) * width + v * lanes);
+            for (int v = 0; v < NV; v++) x[g][v] = load<V>(from + g * width + v * lanes);
         }
-        for (int t = 0; Slice && t < count; t++) {
+        for (int t = 0; t < count; t++) {
 #pragma GCC unroll 8
             for (int g = 0; g < G; g++) read_term<V, NV>(terms[t], p + g, x[g]);
         }
         softmax<V, NV, G>(x);
-        for (int t = 0; Splat && t < count; t++) {
 #pragma GCC unroll 8
-            for (int g = 0; g < G; g++) add_term<V, NV>(terms[t], p + g, x[g]);
-        }
-        if (Splat) return;
         for (int g = 0; g < G; g++) {
-            for (int v = 0; v < NV; v++) store<V>(rows + (p + g) * width + v * lanes, x[g][v]);
+            for (int v = 0; v < NV; v++) store<V>(to + g * width + v * lanes, x[g][v]);
         }
     }
-    template <bool Slice, bool Splat> static void pass(float *rows, int64_t n, const TermView *terms, int count) {
-        int64_t p = 0;
-        for (; p + group <= n; p += group) pixels<group, Slice, Splat>(rows, p, terms, count);
-        for (; p < n; p++) pixels<1, Slice, Splat>(rows, p, terms, count);
+    static CRF_INLINE void soft_run(const float *from, float *to, int64_t p, int64_t n, const TermView *terms, int count) {
+        int64_t i = 0;
+        for (; i + group <= n; i += group) soft<group>(from + i * width, to + i * width, p + i, terms, count);
+        for (; i < n; i++) soft<1>(from + i * width, to + i * width, p + i, terms, count);
+    }
+    // Slicing and splatting take turns over blocks that stay in the first cache: interleaved pixel by pixel, the loads
+    // of one wait for the stores of the other, which costs more than the detour.
+    static void step(const float *rows, int64_t n, const TermView *terms, int count, bool slice) {
+        alignas(64) float block[kBlock * width];
+        for (int64_t p = 0; p < n; p += kBlock) {
+            const int64_t length = n - p < kBlock ? n - p : kBlock;
+            soft_run(rows + p * width, block, p, length, terms, slice ? count : 0);
+            for (int t = 0; t < count; t++) splat_run(block, p, length, terms[t]);
+        }
+    }
+    static void finish(float *rows, int64_t n, const TermView *terms, int count) {
+        soft_run(rows, rows, 0, n, terms, count);
+    }
+    static CRF_INLINE void splat_run(const float *block, int64_t p, int64_t n, const TermView &term) {
+        for (int64_t i = 0; i < n; i++) {
+            V x[NV];
+            for (int v = 0; v < NV; v++) x[v] = load<V>(block + i * width + v * lanes);
+            add_term<V, NV>(term, p + i, x);
+        }
     }
     static void splat(const float *rows, int64_t n, const TermView *term) {
         for (int64_t p = 0; p < n; p++) {
@@ -379,18 +395,14 @@ template <class Use> CRF_INLINE bool with_rows(Shape s, Use use) {
 
 void step(Shape s, const float *rows, int64_t n, const TermView *terms, int count, bool slice) {
     float *at = const_cast<float *>(rows); // only read: the probabilities go to the lattice
-    const bool known = with_rows(s, [&](auto kind) {
-        if (slice) decltype(kind)::template pass<true, true>(at, n, terms, count);
-        else decltype(kind)::template pass<false, true>(at, n, terms, count);
-    });
-    if (known) return;
+    if (with_rows(s, [&](auto kind) { decltype(kind)::step(at, n, terms, count, slice); })) return;
     alignas(64) float scratch[kMaxLabels];
     if (slice) LongRows<Wide>::pass<true, true, true>(at, n, s.vectors, terms, count, scratch);
     else LongRows<Wide>::pass<false, true, true>(at, n, s.vectors, terms, count, scratch);
 }
 
 void finish(Shape s, float *rows, int64_t n, const TermView *terms, int count) {
-    if (with_rows(s, [&](auto kind) { decltype(kind)::template pass<true, false>(rows, n, terms, count); })) return;
+    if (with_rows(s, [&](auto kind) { decltype(kind)::finish(rows, n, terms, count); })) return;
     LongRows<Wide>::pass<true, false, true>(rows, n, s.vectors, terms, count, nullptr);
 }
 
