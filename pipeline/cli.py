@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -16,12 +17,22 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
+imports = typer.Typer(help="Bring data in: check a data set and write its config, or read corrected masks.")
+app.add_typer(imports, name="import", no_args_is_help=True)
+
+
+class Format(StrEnum):
+    """What masks can be exported to."""
+
+    png = "png"
+    coco = "coco"
+    h5 = "h5"
 
 
 @app.command()
 def stage(
     spec: Annotated[
-        Path, typer.Argument(help="stage.json of the stage, such as results/RUN/train_classifier/stage.json")
+        Path, typer.Argument(help="stage.json of a stage, such as results/RUN/train_classifier/stage.json")
     ],
     shard: Annotated[str | None, typer.Option(help="one part of a sharded stage: INDEX-of-COUNT")] = None,
     merge: Annotated[int | None, typer.Option(help="join so many finished shards into the stage's output")] = None,
@@ -33,6 +44,175 @@ def stage(
 
 
 @app.command()
+def inspect(
+    file: Annotated[Path, typer.Argument(help="mask store, score store, manifest or weights")],
+    image_id: Annotated[str | None, typer.Argument(help="an image of a mask store, to see it")] = None,
+) -> None:
+    """Say what a file holds; with an image id, show its mask in the terminal."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from pipeline.artifacts.masks import MaskStore
+    from pipeline.report.terminal import facts, image_facts, kind_of, picture
+
+    console = Console()
+    if image_id is None:
+        found = facts(file)
+    elif kind_of(file) != "masks":
+        raise PseudomaskError(f"{file} is no mask store; leave the image id out")
+    else:
+        store = MaskStore(file)
+        console.print(picture(store[image_id], store.classes, min(console.width, 100)))
+        found = image_facts(store[image_id], store.classes)
+    table = Table(show_header=False, box=None)
+    for name, value in found:
+        table.add_row(name, value)
+    console.print(table)
+
+
+@app.command()
+def export(
+    masks: Annotated[Path, typer.Argument(help="mask store")],
+    target: Annotated[Path, typer.Argument(help="folder for png, file for coco and h5")],
+    to: Annotated[Format, typer.Option(help="png: palette PNGs; coco: JSON with RLE; h5: a mask store")] = Format.png,
+) -> None:
+    """Write masks in another format."""
+    from pipeline.artifacts.export import to_coco, to_h5, to_png
+    from pipeline.artifacts.masks import MaskStore
+
+    store = MaskStore(masks)
+    if to is Format.coco:
+        typer.echo(f"{to_coco(store, target)} annotations of {len(store)} images in {target}")
+    else:
+        typer.echo(f"{(to_png if to is Format.png else to_h5)(store, target)} masks in {target}")
+
+
+@imports.command()
+def masks(
+    folder: Annotated[Path, typer.Argument(help="folder of palette or 8-bit grey PNGs named by image id")],
+    target: Annotated[Path, typer.Argument(help="mask store to write")],
+    like: Annotated[Path, typer.Option(help="mask store with the same classes")],
+) -> None:
+    """Read masks, for instance corrected by hand, into a mask store."""
+    from pipeline.artifacts.export import from_png
+    from pipeline.artifacts.masks import MaskStore
+
+    typer.echo(f"{from_png(folder, target, MaskStore(like).classes)} masks in {target}")
+
+
+@imports.command()
+def check(
+    config: Annotated[Path, typer.Argument(help="YAML with a section `data`, such as configs/datasets/voc-mini.yaml")],
+) -> None:
+    """Read a data set as a run would, and count what is there."""
+    import yaml
+
+    from pipeline.config.load import load_data
+    from pipeline.config.runtime import RuntimeSettings
+    from pipeline.data.images import data_root
+    from pipeline.data.importing import import_manifest
+
+    settings = load_data(yaml.safe_load(config.read_text()))
+    manifest, problems = import_manifest(settings, data_root(RuntimeSettings()))
+    for split in manifest.splits:
+        part = manifest.split(split)
+        counts = {name: sum(index in (r.tags or ()) for r in part) for index, name in enumerate(manifest.classes.names)}
+        typer.echo(f"split {split}: {len(part)} images")
+        typer.echo("  " + ", ".join(f"{name} {count}" for name, count in list(counts.items())[1:]))
+    for problem in problems:
+        typer.echo(f"set aside: {problem.image_id}: {problem.reason}")
+
+
+@imports.command("csv")
+def import_csv(
+    images: Annotated[Path, typer.Option(help="folder of images")],
+    table: Annotated[
+        Path, typer.Option(help="CSV with columns id,tags (names joined by ;) or id and a 0/1 column each")
+    ],
+    name: Annotated[str, typer.Option(help="name of the data set; configs/datasets/NAME.yaml is written")],
+    val: Annotated[float, typer.Option(help="share of images kept for validation", min=0, max=0.9)] = 0.2,
+) -> None:
+    """Set up your own images with a table of tags."""
+    from pipeline.data.own_images import set_up
+
+    typer.echo(set_up(images, table, name, val))
+
+
+@app.command()
+def evaluate(
+    predicted: Annotated[Path, typer.Argument(help="mask store to judge")],
+    truth: Annotated[Path, typer.Argument(help="mask store with true masks")],
+    boundary: Annotated[bool, typer.Option(help="also boundary IoU, which is slow")] = False,
+) -> None:
+    """Compare masks with the truth, on the images both stores hold."""
+    from pipeline.artifacts.masks import MaskStore
+    from pipeline.config.evaluation import Protocol
+    from pipeline.evaluation.measure import measure
+
+    ours, theirs = MaskStore(predicted), MaskStore(truth)
+    ids = [image_id for image_id in ours.ids if image_id in theirs]
+    if not ids:
+        raise PseudomaskError(f"{predicted} and {truth} have no image in common")
+    found = measure(((theirs[i], ours[i]) for i in ids), theirs.classes, Protocol(boundary=boundary))
+    columns = found.per_class()
+    typer.echo("  ".join(["class".ljust(16), *(name.rjust(15) for name in columns)]))
+    for index, label in enumerate(theirs.classes.names):
+        cells = ["n/a" if values[index] is None else f"{100 * (values[index] or 0):.1f}" for values in columns.values()]
+        typer.echo("  ".join([label.ljust(16), *(cell.rjust(15) for cell in cells)]))
+    mean = found.mean_iou()
+    typer.echo(f"{found.images} images, full size, mean IoU {'n/a' if mean is None else f'{100 * mean:.2f} %'}")
+
+
+@app.command()
+def crf(
+    image: Annotated[Path, typer.Argument(help="image file")],
+    scores: Annotated[Path, typer.Argument(help="score store that holds the image")],
+    image_id: Annotated[str, typer.Argument(help="id of the image in the score store")],
+    target: Annotated[Path, typer.Argument(help="palette PNG to write")],
+    preset: Annotated[str, typer.Option(help="psa, irn, rrm, dupl, afa or deeplab")] = "psa",
+    threshold: Annotated[float, typer.Option(help="background score, for activation maps")] = 0.3,
+) -> None:
+    """Refine the scores of one image by a dense CRF."""
+    import numpy as np
+    from PIL import Image
+
+    from pipeline.artifacts.scores import ScoreStore
+    from pipeline.config.background import BackgroundSettings
+    from pipeline.config.crf import CrfSettings
+    from pipeline.crf.dense import dense_crf
+    from pipeline.data.images import read_image
+    from pipeline.refine.background import normalise, with_background
+
+    store = ScoreStore(scores)
+    values, classes = with_background(store[image_id], BackgroundSettings(), threshold)
+    settings = CrfSettings.model_validate({"preset": preset})
+    refined = dense_crf(read_image(image, image_id), normalise(values), settings)
+    picture = Image.fromarray(classes.astype(np.uint8)[refined.argmax(0)])
+    picture.putpalette(store.classes.palette.ravel().tolist())
+    picture.save(target)
+
+
+@app.command()
+def compare(
+    runs: Annotated[list[Path], typer.Argument(help="folders of runs, such as results/*")],
+) -> None:
+    """Put the results of several runs into one table."""
+    import json
+
+    from pipeline.evaluation.table import markdown
+
+    rows = []
+    for run in runs:
+        metrics = run / "evaluation/metrics.json"
+        if not metrics.exists():
+            raise PseudomaskError(f"{run} has no evaluation/metrics.json; finish the run or leave it out")
+        rows += [
+            {**entry, "name": f"{run.name}: {entry['name']}"} for entry in json.loads(metrics.read_text())["entries"]
+        ]
+    typer.echo(markdown(rows), nl=False)
+
+
+@app.command()
 def schema(folder: Annotated[Path, typer.Argument(help="folder to write METHOD.schema.json files to")]) -> None:
     """Write the JSON schema of every method's configuration, for editors."""
     from pipeline.config.load import schema_files
@@ -40,6 +220,20 @@ def schema(folder: Annotated[Path, typer.Argument(help="folder to write METHOD.s
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in schema_files().items():
         (folder / name).write_text(text)
+
+
+@app.command()
+def doctor() -> None:
+    """Say what this machine has and lacks, and what to do about it."""
+    from pipeline.doctor import examine
+
+    colours = {"ok": "green", "warn": "yellow", "fail": "red"}
+    failed = False
+    for finding in examine():
+        failed |= finding.level == "fail"
+        typer.echo(f"{typer.style(finding.level.ljust(5), colours[finding.level])} {finding.subject}: {finding.text}")
+    if failed:
+        raise typer.Exit(1)
 
 
 def main() -> None:

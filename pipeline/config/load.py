@@ -10,6 +10,7 @@ from typing import Any, cast, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from pipeline.config.data import DataSettings
 from pipeline.config.run import RunConfig
 from pipeline.errors import PseudomaskError
 
@@ -31,6 +32,18 @@ def load_run(raw: Mapping[str, Any], configs: Path) -> RunConfig:
         return model.model_validate(merged)
     except ValidationError as error:
         raise PseudomaskError(_error_table(error, model)) from None
+
+
+def load_data(raw: Mapping[str, Any]) -> DataSettings:
+    """Validate the section ``data`` of a file on its own.
+
+    Raises:
+        PseudomaskError: a table of every mistake.
+    """
+    try:
+        return DataSettings.model_validate(raw.get("data"))
+    except ValidationError as error:
+        raise PseudomaskError(_error_table(error, DataSettings)) from None
 
 
 def resolve(raw: Mapping[str, Any], configs: Path) -> dict[str, Any]:

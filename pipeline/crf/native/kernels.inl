@@ -84,7 +84,7 @@ template <bool Max> CRF_INLINE f16 across(f16 v) {
 #endif
 template <bool Max> CRF_INLINE f4 quads(f4 v) { return across<Max>(v); }
 
-// e^x for x <= 0 within two units in the last place; exactly 0 below -87, which keeps padding lanes at zero.
+// e^x for x <= 87 within two units in the last place; exactly 0 below -87, which keeps padding lanes at zero.
 template <class V> CRF_INLINE V exponential(V x) {
     typedef typename Traits<V>::I I;
     const V magic = all<V>(12582912.f); // 1.5 * 2^23: its low bits become round(x / ln 2)
@@ -148,54 +148,92 @@ template <class V, int NV> CRF_INLINE void add_term(const TermView &t, int64_t p
     else add_rows<3, V, NV>(t, p, value);
 }
 
-// Softmax of G pixels side by side: one alone is a chain of latencies.
-template <class V, int NV, int G> CRF_INLINE void softmax(V (*x)[NV]) {
-    V top[G], sum[G], inverse[G];
-#pragma GCC unroll 8
-    for (int g = 0; g < G; g++) {
-        top[g] = x[g][0];
-        for (int v = 1; v < NV; v++) top[g] = larger(top[g], x[g][v]);
-        top[g] = across<true>(top[g]);
-    }
-#pragma GCC unroll 8
-    for (int g = 0; g < G; g++) {
-        sum[g] = x[g][0] = exponential<V>(x[g][0] - top[g]);
-        for (int v = 1; v < NV; v++) sum[g] += x[g][v] = exponential<V>(x[g][v] - top[g]);
-    }
-#pragma GCC unroll 8
-    for (int g = 0; g < G; g++) inverse[g] = all<V>(1.f / across<false>(sum[g])[0]);
-#pragma GCC unroll 8
-    for (int g = 0; g < G; g++) {
-        for (int v = 0; v < NV; v++) x[g][v] *= inverse[g];
-    }
+template <class V, int NV> CRF_INLINE void stable_softmax(V *x) {
+    V top = x[0], sum = V{};
+    for (int v = 1; v < NV; v++) top = larger(top, x[v]);
+    top = across<true>(top);
+    for (int v = 0; v < NV; v++) sum += x[v] = exponential<V>(x[v] - top);
+    const V inverse = all<V>(1.f / across<false>(sum)[0]);
+    for (int v = 0; v < NV; v++) x[v] *= inverse;
 }
 
-// Up to four labels: the pixels of a group share one vector.
-#if CRF_LANES == 8
-CRF_INLINE f8 join(const f4 (*x)[1]) { return __builtin_shufflevector(x[0][0], x[1][0], 0, 1, 2, 3, 4, 5, 6, 7); }
-CRF_INLINE void split(f8 w, f4 (*x)[1]) {
-    x[0][0] = __builtin_shufflevector(w, w, 0, 1, 2, 3);
-    x[1][0] = __builtin_shufflevector(w, w, 4, 5, 6, 7);
+CRF_INLINE f4 halves(f4 v) { return v; }
+#if CRF_LANES >= 8
+CRF_INLINE f4 halves(f8 v) {
+    return __builtin_shufflevector(v, v, 0, 1, 2, 3) + __builtin_shufflevector(v, v, 4, 5, 6, 7);
 }
-#elif CRF_LANES == 16
-CRF_INLINE f16 join(const f4 (*x)[1]) {
-    const f8 low = __builtin_shufflevector(x[0][0], x[1][0], 0, 1, 2, 3, 4, 5, 6, 7);
-    const f8 high = __builtin_shufflevector(x[2][0], x[3][0], 0, 1, 2, 3, 4, 5, 6, 7);
-    return __builtin_shufflevector(low, high, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-}
-CRF_INLINE void split(f16 w, f4 (*x)[1]) {
-    x[0][0] = __builtin_shufflevector(w, w, 0, 1, 2, 3);
-    x[1][0] = __builtin_shufflevector(w, w, 4, 5, 6, 7);
-    x[2][0] = __builtin_shufflevector(w, w, 8, 9, 10, 11);
-    x[3][0] = __builtin_shufflevector(w, w, 12, 13, 14, 15);
+#endif
+#if CRF_LANES >= 16
+CRF_INLINE f4 halves(f16 v) {
+    return halves(__builtin_shufflevector(v, v, 0, 1, 2, 3, 4, 5, 6, 7) +
+                  __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15));
 }
 #endif
 
-#if CRF_LANES > 4
-template <> CRF_INLINE void softmax<f4, 1, CRF_LANES / 4>(f4 (*x)[1]) {
-    Wide w = join(x);
-    w = exponential<Wide>(w - quads<true>(w));
-    split(w / quads<false>(w), x);
+// Lane g is the sum over the lanes of sum[g].
+template <class V> CRF_INLINE f4 four_sums(const V *sum) {
+    const f4 a = halves(sum[0]), b = halves(sum[1]), c = halves(sum[2]), d = halves(sum[3]);
+    const f4 ab = __builtin_shufflevector(a, b, 0, 4, 1, 5) + __builtin_shufflevector(a, b, 2, 6, 3, 7);
+    const f4 cd = __builtin_shufflevector(c, d, 0, 4, 1, 5) + __builtin_shufflevector(c, d, 2, 6, 3, 7);
+    return __builtin_shufflevector(ab, cd, 0, 1, 4, 5) + __builtin_shufflevector(ab, cd, 2, 3, 6, 7);
+}
+
+template <class V, int NV> CRF_INLINE void exponentials(const V *x, V *e) {
+    int v = 0;
+#if CRF_LANES == 16
+    if constexpr (sizeof(V) == 32) { // two at a time in the wide unit
+#pragma GCC unroll 16
+        for (; v + 2 <= NV; v += 2) {
+            const f16 both = exponential<f16>(
+                __builtin_shufflevector(x[v], x[v + 1], 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15));
+            e[v] = __builtin_shufflevector(both, both, 0, 1, 2, 3, 4, 5, 6, 7);
+            e[v + 1] = __builtin_shufflevector(both, both, 8, 9, 10, 11, 12, 13, 14, 15);
+        }
+    }
+#endif
+#pragma GCC unroll 16
+    for (; v < NV; v++) e[v] = exponential<V>(x[v]);
+}
+
+// Softmax of four pixels side by side, in memory. Logits arrive with their largest at zero and messages are mostly
+// small, so the largest is not looked for unless a sum comes out of range.
+template <class V, int NV> CRF_INLINE void softmax4(float *rows) {
+    constexpr int lanes = Traits<V>::lanes;
+    V x[4 * NV], e[4 * NV], sum[4];
+#pragma GCC unroll 16
+    for (int v = 0; v < 4 * NV; v++) x[v] = load<V>(rows + v * lanes);
+    exponentials<V, 4 * NV>(x, e);
+    for (int g = 0; g < 4; g++) {
+        sum[g] = e[g * NV];
+        for (int v = 1; v < NV; v++) sum[g] += e[g * NV + v];
+    }
+    const f4 total = four_sums<V>(sum), inverse = 1.f / total;
+    const i4 odd = (total < 1e-30f) | (total > 1e30f);
+    if (__builtin_expect(odd[0] | odd[1] | odd[2] | odd[3], 0)) {
+        for (int g = 0; g < 4; g++) {
+            stable_softmax<V, NV>(x + g * NV);
+            for (int v = 0; v < NV; v++) store<V>(rows + (g * NV + v) * lanes, x[g * NV + v]);
+        }
+        return;
+    }
+    for (int g = 0; g < 4; g++) {
+        for (int v = 0; v < NV; v++) store<V>(rows + (g * NV + v) * lanes, e[g * NV + v] * all<V>(inverse[g]));
+    }
+}
+
+#if CRF_LANES == 16
+template <> CRF_INLINE void softmax4<f4, 1>(float *rows) {
+    f16 w = load<f16>(rows);
+    w = exponential<f16>(w - quads<true>(w));
+    store<f16>(rows, w / quads<false>(w));
+}
+#elif CRF_LANES == 8
+template <> CRF_INLINE void softmax4<f4, 1>(float *rows) {
+    for (int i = 0; i < 16; i += 8) {
+        f8 w = load<f8>(rows + i);
+        w = exponential<f8>(w - quads<true>(w));
+        store<f8>(rows + i, w / quads<false>(w));
+    }
 }
 #endif
 
@@ -203,43 +241,43 @@ template <class V, int NV> struct Rows {
     static constexpr int lanes = Traits<V>::lanes;
     static constexpr int width = NV * lanes;
 
-    // Pixels taken together; as many as their vectors leave room for in the registers.
-    static constexpr int group = NV == 1 && lanes == 4 ? CRF_LANES / 4 : CRF_LANES == 16 && NV <= 2 ? 4 : NV <= 3 && CRF_LANES > 4 ? 2 : 1;
-
-    // Softmax of pixels p, p + 1..., with the messages of the terms added first.
-    template <int G> static CRF_INLINE void soft(const float *from, float *to, int64_t p, const TermView *terms, int count) {
-        V x[G][NV];
-#pragma GCC unroll 8
-        for (int g = 0; g < G; g++) {
-            for (int v = 0; v < NV; v++) x[g][v] = load<V>(from + g * width + v * lanes);
-        }
-        for (int t = 0; t < count; t++) {
-#pragma GCC unroll 8
-            for (int g = 0; g < G; g++) read_term<V, NV>(terms[t], p + g, x[g]);
-        }
-        softmax<V, NV, G>(x);
-#pragma GCC unroll 8
-        for (int g = 0; g < G; g++) {
-            for (int v = 0; v < NV; v++) store<V>(to + g * width + v * lanes, x[g][v]);
+    // to = from + messages of the terms.
+    static CRF_INLINE void add_messages(const float *from, float *to, int64_t p, int64_t n, const TermView *terms,
+                                        int count) {
+        for (int64_t i = 0; i < n; i++) {
+            V x[NV];
+            for (int v = 0; v < NV; v++) x[v] = load<V>(from + i * width + v * lanes);
+            for (int t = 0; t < count; t++) read_term<V, NV>(terms[t], p + i, x);
+            for (int v = 0; v < NV; v++) store<V>(to + i * width + v * lanes, x[v]);
         }
     }
-    static CRF_INLINE void soft_run(const float *from, float *to, int64_t p, int64_t n, const TermView *terms, int count) {
+    static CRF_INLINE void softmax(float *rows, int64_t n) {
         int64_t i = 0;
-        for (; i + group <= n; i += group) soft<group>(from + i * width, to + i * width, p + i, terms, count);
-        for (; i < n; i++) soft<1>(from + i * width, to + i * width, p + i, terms, count);
+        for (; i + 4 <= n; i += 4) softmax4<V, NV>(rows + i * width);
+        for (; i < n; i++) {
+            V x[NV];
+            for (int v = 0; v < NV; v++) x[v] = load<V>(rows + i * width + v * lanes);
+            stable_softmax<V, NV>(x);
+            for (int v = 0; v < NV; v++) store<V>(rows + i * width + v * lanes, x[v]);
+        }
     }
-    // Slicing and splatting take turns over blocks that stay in the first cache: interleaved pixel by pixel, the loads
-    // of one wait for the stores of the other, which costs more than the detour.
+    // Slicing, softmax and splatting take turns over blocks that stay in the first cache: interleaved pixel by pixel,
+    // the loads of one wait for the stores of the other, which costs more than the detour.
     static void step(const float *rows, int64_t n, const TermView *terms, int count, bool slice) {
         alignas(64) float block[kBlock * width];
         for (int64_t p = 0; p < n; p += kBlock) {
             const int64_t length = n - p < kBlock ? n - p : kBlock;
-            soft_run(rows + p * width, block, p, length, terms, slice ? count : 0);
+            add_messages(rows + p * width, block, p, length, terms, slice ? count : 0);
+            softmax(block, length);
             for (int t = 0; t < count; t++) splat_run(block, p, length, terms[t]);
         }
     }
     static void finish(float *rows, int64_t n, const TermView *terms, int count) {
-        soft_run(rows, rows, 0, n, terms, count);
+        for (int64_t p = 0; p < n; p += kBlock) {
+            const int64_t length = n - p < kBlock ? n - p : kBlock;
+            add_messages(rows + p * width, rows + p * width, p, length, terms, count);
+            softmax(rows + p * width, length);
+        }
     }
     static CRF_INLINE void splat_run(const float *block, int64_t p, int64_t n, const TermView &term) {
         for (int64_t i = 0; i < n; i++) {
@@ -370,6 +408,7 @@ Shape shape(int labels) {
     if (labels <= 4) return {4, 1};
 #if CRF_LANES >= 8
     if (labels <= 8) return {8, 1};
+    if (labels > 16 && labels <= 24) return {8, 3};
 #endif
     return {CRF_LANES, (labels + CRF_LANES - 1) / CRF_LANES};
 }
@@ -377,7 +416,8 @@ Shape shape(int labels) {
 // Calls `use` with the row type of a shape; false where only LongRows fits.
 template <class Use> CRF_INLINE bool with_rows(Shape s, Use use) {
 #if CRF_LANES == 16
-    if (s.lanes == 8) return use(Rows<f8, 1>{}), true;
+    if (s.lanes == 8 && s.vectors == 1) return use(Rows<f8, 1>{}), true;
+    if (s.lanes == 8) return use(Rows<f8, 3>{}), true;
 #endif
     if (s.lanes == 4 && s.vectors == 1) return use(Rows<f4, 1>{}), true;
     switch (s.vectors) {
