@@ -2,8 +2,8 @@
 
 from setuptools import Extension, setup
 
-SOURCES = ["api", "dispatch", "kernels_avx2", "kernels_avx512", "kernels_baseline", "lattice", "meanfield"]
-HEADERS = ["kernels.hpp", "kernels.inl", "lattice.hpp", "meanfield.hpp", "memory.hpp"]
+SOURCES = ["api", "dispatch", "kernels_avx2", "kernels_avx512", "kernels_baseline", "lattice", "meanfield", "rows"]
+HEADERS = ["kernels.hpp", "kernels.inl", "lattice.hpp", "meanfield.hpp", "memory.hpp", "rows.hpp"]
 FLAGS = ["-std=c++17", "-O3", "-ffp-contract=off", "-fvisibility=hidden", "-Wno-psabi", "-Wno-ignored-attributes"]
 
 setup(

@@ -13,6 +13,6 @@ class SceneSettings(Settings):
     classes: int = Field(default=4, ge=2, le=6, description="foreground classes")
     objects: tuple[int, int] = Field(default=(1, 3), description="fewest and most objects of a scene")
     context: float = Field(
-        default=0.8, ge=0, le=1, description="probability that an object stands in its class's surroundings"
+        default=0.5, ge=0, le=1, description="probability that an object stands in its class's surroundings"
     )
     seed: int = Field(default=0, ge=0, description="seed of all scenes")

@@ -1,8 +1,8 @@
 """Generated scenes with exact labels, on which activation maps fail the way they do on photographs.
 
-Every object is an animal-like shape: a plain body whose colour several classes share, and a small head whose colour
-and marking belong to one class. A classifier needs only the head, so plain activation maps cover the head and miss the
-body. Classes prefer surroundings (meadow, sand, water, ...), so maps leak into the background. Bodies contrast with the
+Every object is an animal-like shape: a plain body in one of three colours that all classes share, one of them a little
+more often, and a small head whose colour and marking belong to one class. A classifier needs little but the head, so
+plain activation maps cover the head and miss most of the body. Classes prefer surroundings (meadow, sand, water, ...), so maps leak into the background. Bodies contrast with the
 ground in colour, so refinement along colours can recover them.
 """
 
@@ -113,10 +113,10 @@ def _ground(size: int, colour: tuple[int, int, int], draw: np.random.Generator) 
 def _paint_object(image: NDArray[np.float64], kind: int, draw: np.random.Generator) -> NDArray[np.bool_]:
     """Paint body, legs and head; returns the pixels covered."""
     size = image.shape[0]
-    length = draw.uniform(0.16, 0.34) * size
-    height = length * draw.uniform(0.45, 0.75)
+    length = draw.uniform(0.12, 0.26) * size
+    height = length * draw.uniform(0.5, 0.75)
     x, y = draw.uniform(0.2, 0.8, 2) * size
-    side = 1 if draw.random() < 0.5 else -1
+    side = 1 if x < size / 2 else -1  # towards the middle: a head outside the picture would leave nothing to learn
     tilt = float(draw.uniform(-20, 20))
     parts = np.zeros((size, size), np.uint8)
     cv2.ellipse(parts, (round(x), round(y)), (round(length), round(height)), tilt, 0, 360, 1, -1)
@@ -125,10 +125,11 @@ def _paint_object(image: NDArray[np.float64], kind: int, draw: np.random.Generat
         foot = round(x + offset * length)
         cv2.line(parts, (foot, round(y)), (foot, round(y + height * 1.7)), 1, leg)
     body = parts.astype(bool)
-    shade = np.array(_rgb(_BODIES[int(draw.integers(len(_BODIES)))]), float) * draw.uniform(0.85, 1.15)
+    colour = kind % len(_BODIES) if draw.random() < 0.5 else int(draw.integers(len(_BODIES)))
+    shade = np.array(_rgb(_BODIES[colour]), float) * draw.uniform(0.85, 1.15)
     grain = cv2.resize(draw.normal(0, 1, (size // 4, size // 4)), (size, size), interpolation=cv2.INTER_LINEAR)
     image[body] = (shade + grain[..., None] * 9)[body]
-    radius = max(4, round(height * draw.uniform(0.45, 0.6)))
+    radius = max(4, round(height * draw.uniform(0.5, 0.7)))
     centre = (round(x + side * length * 0.95), round(y - height * 0.6))
     head = np.zeros((size, size), np.uint8)
     cv2.circle(head, centre, radius, 1, -1)

@@ -52,6 +52,7 @@ def data_url(image: RGB) -> str:
 def sheet(rows: list[list[RGB]], side: int, gap: int = 4) -> RGB:
     """Pictures in rows on a white sheet, each centred in a square cell."""
     columns = max(len(row) for row in rows)
+    side = min(side, max(max(picture.shape[:2]) for row in rows for picture in row))
     page = np.full((len(rows) * (side + gap) + gap, columns * (side + gap) + gap, 3), 255, np.uint8)
     for y, row in enumerate(rows):
         for x, picture in enumerate(row):

@@ -69,8 +69,9 @@ onstart:
 
 
 onsuccess:
-    print(Path(plan.stages["evaluation"]["table"].path).read_text())
-    print(f"pictures and tables: results/{cfg.run}/report/index.html")
+    if plan.stages["report"].done:
+        print(Path(plan.stages["evaluation"]["table"].path).read_text())
+        print(f"pictures and tables: results/{cfg.run}/report/index.html")
 
 
 onerror:

@@ -50,7 +50,7 @@ struct Kernels {
     Shape (*shape)(int labels);
     // features[d][kBlock], already divided by their sigmas.
     void (*embed)(int d, const float (*features)[kBlock], const float *scale, Embedding *out);
-    // rows[n][width] = logits -> softmax, splatted onto every term; with `slice`, messages are added to the logits first.
+    // rows[n][width] = logits in units of ln 2 -> softmax, splatted onto every term; with `slice`, messages are added to the logits first.
     void (*step)(Shape, const float *logits, int64_t n, const TermView *terms, int count, bool slice);
     // As step, but the probabilities replace the logits.
     void (*finish)(Shape, float *logits, int64_t n, const TermView *terms, int count);

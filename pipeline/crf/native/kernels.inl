@@ -84,24 +84,36 @@ template <bool Max> CRF_INLINE f16 across(f16 v) {
 #endif
 template <bool Max> CRF_INLINE f4 quads(f4 v) { return across<Max>(v); }
 
-// e^x for x <= 87 within two units in the last place; exactly 0 below -87, which keeps padding lanes at zero.
-template <class V> CRF_INLINE V exponential(V x) {
+// 2^x within two units in the last place. Below -125 it is at most 2^-125, above 125 at least 2^125. Logits are kept in units of ln 2, so this is all that softmax needs.
+#if CRF_LANES == 16
+CRF_INLINE f16 round_to_int(f16 x) { return (f16)_mm512_roundscale_ps((__m512)x, 0); }
+CRF_INLINE f16 scale_by(f16 p, f16 n) { return (f16)_mm512_scalef_ps((__m512)p, (__m512)n); }
+CRF_INLINE f8 round_to_int(f8 x) { return (f8)_mm256_roundscale_ps((__m256)x, 0); }
+CRF_INLINE f8 scale_by(f8 p, f8 n) { return (f8)_mm256_scalef_ps((__m256)p, (__m256)n); }
+CRF_INLINE f4 round_to_int(f4 x) { return (f4)_mm_roundscale_ps((__m128)x, 0); }
+CRF_INLINE f4 scale_by(f4 p, f4 n) { return (f4)_mm_scalef_ps((__m128)p, (__m128)n); }
+template <class V> CRF_INLINE V bounded(V x) { return x; }
+#else
+template <class V> CRF_INLINE V round_to_int(V x) {
+    const V magic = all<V>(12582912.f); // 1.5 * 2^23
+    return (x + magic) - magic;
+}
+template <class V> CRF_INLINE V scale_by(V p, V n) {
     typedef typename Traits<V>::I I;
-    const V magic = all<V>(12582912.f); // 1.5 * 2^23: its low bits become round(x / ln 2)
-    const V clamped = larger(x, all<V>(-87.f));
-    const V t = fma(clamped, all<V>(1.44269504088896341f), magic);
-    const V n = t - magic;
-    V r = fma(n, all<V>(-0.693359375f), clamped);
-    r = fma(n, all<V>(2.12194440e-4f), r);
-    V p = all<V>(1.9875691500e-4f);
-    p = fma(p, r, all<V>(1.3981999507e-3f));
-    p = fma(p, r, all<V>(8.3334519073e-3f));
-    p = fma(p, r, all<V>(4.1665795894e-2f));
-    p = fma(p, r, all<V>(1.6666665459e-1f));
-    p = fma(p, r, all<V>(5.0000001201e-1f));
-    p = fma(p, r * r, r + all<V>(1.f));
-    const V scaled = (V)((I)p + ((I)t << 23));
-    return x < all<V>(-87.f) ? V{} : scaled;
+    return (V)((I)p + (__builtin_convertvector(n, I) << 23));
+}
+template <class V> CRF_INLINE V bounded(V x) { return -larger(-larger(x, all<V>(-125.f)), all<V>(-125.f)); }
+#endif
+template <class V> CRF_INLINE V power_of_two(V x) {
+    x = bounded(x);
+    const V n = round_to_int(x), r = x - n;
+    V p = all<V>(1.327647196e-3f); // minimax on [-1/2, 1/2], relative error 7.5e-8
+    p = fma(p, r, all<V>(9.675541503e-3f));
+    p = fma(p, r, all<V>(5.550713275e-2f));
+    p = fma(p, r, all<V>(2.402211972e-1f));
+    p = fma(p, r, all<V>(6.931469671e-1f));
+    p = fma(p, r, all<V>(1.000000072f));
+    return scale_by(p, n);
 }
 
 // ---- rows of several vectors, one pixel at a time ----
@@ -152,7 +164,7 @@ template <class V, int NV> CRF_INLINE void stable_softmax(V *x) {
     V top = x[0], sum = V{};
     for (int v = 1; v < NV; v++) top = larger(top, x[v]);
     top = across<true>(top);
-    for (int v = 0; v < NV; v++) sum += x[v] = exponential<V>(x[v] - top);
+    for (int v = 0; v < NV; v++) sum += x[v] = power_of_two<V>(x[v] - top);
     const V inverse = all<V>(1.f / across<false>(sum)[0]);
     for (int v = 0; v < NV; v++) x[v] *= inverse;
 }
@@ -178,42 +190,49 @@ template <class V> CRF_INLINE f4 four_sums(const V *sum) {
     return __builtin_shufflevector(ab, cd, 0, 1, 4, 5) + __builtin_shufflevector(ab, cd, 2, 3, 6, 7);
 }
 
-template <class V, int NV> CRF_INLINE void exponentials(const V *x, V *e) {
+// out[i] = 2^rows[i] for N consecutive vectors.
+template <class V, int N> CRF_INLINE void powers(const float *rows, V *out) {
     int v = 0;
 #if CRF_LANES == 16
     if constexpr (sizeof(V) == 32) { // two at a time in the wide unit
 #pragma GCC unroll 16
-        for (; v + 2 <= NV; v += 2) {
-            const f16 both = exponential<f16>(
-                __builtin_shufflevector(x[v], x[v + 1], 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15));
-            e[v] = __builtin_shufflevector(both, both, 0, 1, 2, 3, 4, 5, 6, 7);
-            e[v + 1] = __builtin_shufflevector(both, both, 8, 9, 10, 11, 12, 13, 14, 15);
+        for (; v + 2 <= N; v += 2) {
+            const f16 both = power_of_two<f16>(load<f16>(rows + v * 8));
+            out[v] = __builtin_shufflevector(both, both, 0, 1, 2, 3, 4, 5, 6, 7);
+            out[v + 1] = __builtin_shufflevector(both, both, 8, 9, 10, 11, 12, 13, 14, 15);
         }
     }
 #endif
 #pragma GCC unroll 16
-    for (; v < NV; v++) e[v] = exponential<V>(x[v]);
+    for (; v < N; v++) out[v] = power_of_two<V>(load<V>(rows + v * Traits<V>::lanes));
 }
 
-// Softmax of four pixels side by side, in memory. Logits arrive with their largest at zero and messages are mostly
-// small, so the largest is not looked for unless a sum comes out of range.
+template <class V, int NV> CRF_INLINE void softmax1(float *row) {
+    constexpr int lanes = Traits<V>::lanes;
+    V x[NV];
+    for (int v = 0; v < NV; v++) x[v] = load<V>(row + v * lanes);
+    stable_softmax<V, NV>(x);
+    for (int v = 0; v < NV; v++) store<V>(row + v * lanes, x[v]);
+}
+
+CRF_INLINE bool any(i4 mask) {
+    typedef int64_t l2 __attribute__((vector_size(16), may_alias));
+    return ((l2)mask)[0] | ((l2)mask)[1];
+}
+
+// Softmax of four pixels side by side: one alone is a chain of latencies. Logits arrive with their largest at zero and
+// messages are small, so the largest is not looked for unless a sum comes out of range.
 template <class V, int NV> CRF_INLINE void softmax4(float *rows) {
     constexpr int lanes = Traits<V>::lanes;
-    V x[4 * NV], e[4 * NV], sum[4];
-#pragma GCC unroll 16
-    for (int v = 0; v < 4 * NV; v++) x[v] = load<V>(rows + v * lanes);
-    exponentials<V, 4 * NV>(x, e);
+    V e[4 * NV], sum[4];
+    powers<V, 4 * NV>(rows, e);
     for (int g = 0; g < 4; g++) {
         sum[g] = e[g * NV];
         for (int v = 1; v < NV; v++) sum[g] += e[g * NV + v];
     }
     const f4 total = four_sums<V>(sum), inverse = 1.f / total;
-    const i4 odd = (total < 1e-30f) | (total > 1e30f);
-    if (__builtin_expect(odd[0] | odd[1] | odd[2] | odd[3], 0)) {
-        for (int g = 0; g < 4; g++) {
-            stable_softmax<V, NV>(x + g * NV);
-            for (int v = 0; v < NV; v++) store<V>(rows + (g * NV + v) * lanes, x[g * NV + v]);
-        }
+    if (__builtin_expect(any(~((total > 1e-30f) & (total < 1e30f))), 0)) {
+        for (int g = 0; g < 4; g++) softmax1<V, NV>(rows + g * NV * lanes);
         return;
     }
     for (int g = 0; g < 4; g++) {
@@ -224,14 +243,14 @@ template <class V, int NV> CRF_INLINE void softmax4(float *rows) {
 #if CRF_LANES == 16
 template <> CRF_INLINE void softmax4<f4, 1>(float *rows) {
     f16 w = load<f16>(rows);
-    w = exponential<f16>(w - quads<true>(w));
+    w = power_of_two<f16>(w - quads<true>(w));
     store<f16>(rows, w / quads<false>(w));
 }
 #elif CRF_LANES == 8
 template <> CRF_INLINE void softmax4<f4, 1>(float *rows) {
     for (int i = 0; i < 16; i += 8) {
         f8 w = load<f8>(rows + i);
-        w = exponential<f8>(w - quads<true>(w));
+        w = power_of_two<f8>(w - quads<true>(w));
         store<f8>(rows + i, w / quads<false>(w));
     }
 }
@@ -254,12 +273,7 @@ template <class V, int NV> struct Rows {
     static CRF_INLINE void softmax(float *rows, int64_t n) {
         int64_t i = 0;
         for (; i + 4 <= n; i += 4) softmax4<V, NV>(rows + i * width);
-        for (; i < n; i++) {
-            V x[NV];
-            for (int v = 0; v < NV; v++) x[v] = load<V>(rows + i * width + v * lanes);
-            stable_softmax<V, NV>(x);
-            for (int v = 0; v < NV; v++) store<V>(rows + i * width + v * lanes, x[v]);
-        }
+        for (; i < n; i++) softmax1<V, NV>(rows + i * width);
     }
     // Slicing, softmax and splatting take turns over blocks that stay in the first cache: interleaved pixel by pixel,
     // the loads of one wait for the stores of the other, which costs more than the detour.
@@ -372,7 +386,7 @@ template <class V> struct LongRows {
         for (int v = 1; v < nv; v++) top = larger(top, load<V>(x + v * lanes));
         top = across<true>(top);
         for (int v = 0; v < nv; v++) {
-            const V e = exponential<V>(load<V>(x + v * lanes) - top);
+            const V e = power_of_two<V>(load<V>(x + v * lanes) - top);
             sum += e;
             store<V>(x + v * lanes, e);
         }

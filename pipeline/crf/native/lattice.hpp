@@ -22,6 +22,16 @@ template <class Use> void for_each_run(int64_t height, int64_t width, Use use) {
     }
 }
 
+// The same runs in the order of the image's memory.
+template <class Use> void for_each_run_by_rows(int64_t height, int64_t width, Use use) {
+    for (int64_t y = 0; y < height; y++) {
+        for (int64_t x = 0; x < width; x += kStrip) {
+            const int64_t length = width - x < kStrip ? width - x : kStrip;
+            use(x * height + y * length, y, x, length);
+        }
+    }
+}
+
 struct Features {
     int64_t height, width;
     const float *image; // [height][width][3] or null: position only

@@ -1,4 +1,5 @@
 #include "meanfield.hpp"
+#include "rows.hpp"
 #include <algorithm>
 #include <list>
 #include <memory>
@@ -100,32 +101,6 @@ std::shared_ptr<const Lattice> gaussian(Builder &scratch, const Features &f, con
     return fresh;
 }
 
-// [k][y][x] energies -> [p][width] logits in the order of visits, padded so that padding gets probability zero.
-void to_rows(const float *energy, int64_t height, int64_t width, int labels, int row, float *out) {
-    const int64_t plane = height * width;
-    for_each_run(height, width, [&](int64_t p, int64_t y, int64_t x, int64_t length) {
-        float *to = out + p * row;
-        for (int k = 0; k < labels; k++) {
-            const float *from = energy + k * plane + y * width + x;
-            for (int64_t i = 0; i < length; i++) to[i * row + k] = -from[i];
-        }
-        for (int64_t i = 0; i < length; i++) {
-            for (int k = labels; k < row; k++) to[i * row + k] = -1e30f;
-        }
-    });
-}
-
-void from_rows(const float *rows, int64_t height, int64_t width, int labels, int row, float *out) {
-    const int64_t plane = height * width;
-    for_each_run(height, width, [&](int64_t p, int64_t y, int64_t x, int64_t length) {
-        const float *from = rows + p * row;
-        for (int k = 0; k < labels; k++) {
-            float *to = out + k * plane + y * width + x;
-            for (int64_t i = 0; i < length; i++) to[i] = from[i * row + k];
-        }
-    });
-}
-
 // Compatibility is linear over labels, so it is applied to the few lattice rows instead of the many pixels.
 void mix_labels(const Term &term, float *values, int64_t m, int labels, int row, Buffer<float> &scratch) {
     if (term.compat_kind == 1) {
@@ -160,7 +135,9 @@ class MeanField {
     void run(const float *energy, int64_t height, int64_t width, int iterations, float *out) {
         const int64_t n = height * width;
         float *logits = w_.logits.need(n * shape_.width());
-        to_rows(energy, height, width, labels_, shape_.width(), logits);
+        if (!energies_to_rows(energy, height, width, labels_, shape_.width(), logits)) {
+            throw Error("an energy is not finite");
+        }
         view();
         const int count = int(views_.size());
         for (int i = 0; i < iterations; i++) {
@@ -170,7 +147,7 @@ class MeanField {
             blur();
         }
         kernels_.finish(shape_, logits, n, views_.data(), iterations ? count : 0);
-        from_rows(logits, height, width, labels_, shape_.width(), out);
+        rows_to_planes(logits, height, width, labels_, shape_.width(), out);
     }
 
   private:
@@ -178,7 +155,7 @@ class MeanField {
         float *read = w_.read.need(points_ * shape_.width()), *write = w_.write.need(points_ * shape_.width());
         for (size_t t = 0; t < lattices_.size(); t++) {
             const Lattice &l = *lattices_[t];
-            const float scale = terms_[t].compat_kind ? -l.alpha() : l.alpha() * terms_[t].compat[0];
+            const float scale = kLog2e * (terms_[t].compat_kind ? -l.alpha() : l.alpha() * terms_[t].compat[0]);
             views_[t] = {l.rows.data(), l.weights.data(), l.d + 1, scale, read, write};
             read += l.m * shape_.width();
             write += l.m * shape_.width();
