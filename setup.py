@@ -2,9 +2,20 @@
 
 from setuptools import Extension, setup
 
-SOURCES = ["api", "dispatch", "kernels_avx2", "kernels_avx512", "kernels_baseline", "lattice", "meanfield", "rows"]
-HEADERS = ["kernels.hpp", "kernels.inl", "lattice.hpp", "meanfield.hpp", "memory.hpp", "rows.hpp"]
+SOURCES = [
+    "api",
+    "dispatch",
+    "filter",
+    "kernels_avx2",
+    "kernels_avx512",
+    "kernels_baseline",
+    "lattice",
+    "meanfield",
+    "rows",
+]
+HEADERS = ["filter.hpp", "kernels.hpp", "kernels.inl", "lattice.hpp", "meanfield.hpp", "memory.hpp", "rows.hpp"]
 FLAGS = ["-std=c++17", "-O3", "-ffp-contract=off", "-fvisibility=hidden", "-Wno-psabi", "-Wno-ignored-attributes"]
+FLAGS += ["-Wno-maybe-uninitialized"]  # GCC 12 about its own intrinsics
 
 setup(
     ext_modules=[

@@ -253,22 +253,7 @@ void normalise(Lattice &lattice, Builder &scratch) {
     const int32_t *rows = lattice.rows.data();
     float *weights = lattice.weights.data();
     for (int64_t i = 0; i < lattice.n * e; i++) values[rows[i]] += weights[i];
-    for (int j = 0; j < e; j++) {
-        const ChainView chains = lattice.chains(j);
-        const int32_t *ids = chains.ids;
-        for (int g = 0; g < chains.group_count; g++) {
-            for (int c = 0; c < chains.groups[g].count; c++) {
-                float before = 0, here = values[ids[0]];
-                for (int i = 0; i < chains.groups[g].length; i++) {
-                    const float after = i + 1 < chains.groups[g].length ? values[ids[i + 1]] : 0;
-                    values[ids[i]] = here + .5f * (before + after);
-                    before = here;
-                    here = after;
-                }
-                ids += chains.groups[g].length;
-            }
-        }
-    }
+    for (int j = 0; j < e; j++) blur_values(lattice.chains(j), values);
     const float alpha = lattice.alpha();
     for (int64_t p = 0; p < lattice.n; p++) {
         float sum = 0;

@@ -77,6 +77,23 @@ struct Builder {
 // Throws Error where the sigmas make the lattice too fine for its keys, std::bad_alloc where memory ends.
 void build(Lattice &out, Builder &scratch, const Features &features, const Kernels &kernels);
 
+// One direction of the blur over one number per point.
+template <class T> void blur_values(const ChainView &chains, T *values) {
+    const int32_t *ids = chains.ids;
+    for (int g = 0; g < chains.group_count; g++) {
+        const ChainGroup group = chains.groups[g];
+        for (int c = 0; c < group.count; c++, ids += group.length) {
+            T before = 0, here = values[ids[0]];
+            for (int i = 0; i < group.length; i++) {
+                const T after = i + 1 < group.length ? values[ids[i + 1]] : 0;
+                values[ids[i]] = here + T(.5) * (before + after);
+                before = here;
+                here = after;
+            }
+        }
+    }
+}
+
 // weights *= 1 / sqrt(filter of ones), on both sides: pydensecrf's NORMALIZE_SYMMETRIC.
 void normalise(Lattice &lattice, Builder &scratch);
 
