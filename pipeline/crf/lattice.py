@@ -38,12 +38,20 @@ class NativeLattice:
             ctypes.byref(self._handle),
         )
 
-    def filter(self, values: NDArray[np.floating], adjoint: bool = False) -> NDArray[np.floating]:
-        """Filter float32 or float64 ``values`` (C, H, W) channel by channel; ``adjoint`` multiplies by A transposed."""
+    def filter(
+        self,
+        values: NDArray[np.floating],
+        adjoint: bool = False,
+        out: NDArray[np.floating] | None = None,
+    ) -> NDArray[np.floating]:
+        """Filter float32 or float64 ``values`` (C, H, W) channel by channel.
+
+        ``adjoint`` multiplies by A transposed; ``out``, contiguous and like ``values``, receives the result.
+        """
         if values.ndim != 3 or values.shape[1:] != self.size or values.dtype not in (np.float32, np.float64):
             raise PseudomaskError(f"values for the CRF filter are {values.dtype} {values.shape}; image {self.size}")
         values = np.ascontiguousarray(values)
-        result = np.empty_like(values)
+        result = np.empty_like(values) if out is None else out
         native.call(
             "crf_filter",
             self._handle,

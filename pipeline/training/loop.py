@@ -143,10 +143,11 @@ class Trainer:
         rate = learning_rate(settings, step)
         for group, source in zip(self._optimiser.param_groups, self._groups, strict=True):
             group["lr"] = rate * source.lr_scale
-        seed_torch(self._seed, INSIDE, step, self._fabric.global_rank)
         losses: Tensor | None = None
         for micro in range(settings.accumulate):
             batch = next(batches)
+            # After fetching: a loader's first batch draws from torch's generator.
+            seed_torch(self._seed, INSIDE, step, micro, self._fabric.global_rank)
             if self._job.runtime.channels_last:
                 batch["image"] = batch["image"].contiguous(memory_format=torch.channels_last)
             with self._fabric.no_backward_sync(self._module, enabled=micro + 1 < settings.accumulate):

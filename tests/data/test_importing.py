@@ -176,7 +176,7 @@ def test_npy_dictionaries_are_read_without_running_anything(tmp_path):
     with (tmp_path / "evil.npy").open("wb") as stream:
         np.lib.format.write_array_header_1_0(stream, {"descr": "|O", "fortran_order": False, "shape": ()})
         pickle.dump(content, stream)
-    with pytest.raises(PseudomaskError, match="wants to run 'builtins.print'"):
+    with pytest.raises(PseudomaskError, match=r"wants to run 'builtins\.print'"):
         read_table(tmp_path / "evil.npy", CLASSES)
 
 

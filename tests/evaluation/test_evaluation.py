@@ -31,7 +31,7 @@ def test_confusion_equals_counting_pixel_by_pixel(ignored_as):
 
 def test_bad_predictions_are_named():
     truth, predicted = pair()
-    with pytest.raises(PseudomaskError, match="holds value 2; allowed: 0..1 and 255"):
+    with pytest.raises(PseudomaskError, match=r"holds value 2; allowed: 0\.\.1 and 255"):
         confusion_matrix(truth, predicted, 2, 255, "background")
     with pytest.raises(PseudomaskError, match=r"the mask is \(8, 11\)"):
         confusion_matrix(truth, predicted[:8], 4, 255, "background")

@@ -22,9 +22,7 @@ def cams(values, classes, size=None):
 def slow_par(image, scores, settings):
     """PAR pixel by pixel (facts: common notes, section 5)."""
     channels, height, width = image.shape
-    offsets = [
-        (d * y, d * x) for d in settings.dilations for y in (-1, 0, 1) for x in (-1, 0, 1) if (y, x) != (0, 0)
-    ]
+    offsets = [(d * y, d * x) for d in settings.dilations for y in (-1, 0, 1) for x in (-1, 0, 1) if (y, x) != (0, 0)]
     lengths = np.array([np.hypot(y, x) for y, x in offsets])
     position = np.exp(-((lengths / (lengths.std(ddof=1) + 1e-8) / settings.colour_weight) ** 2))
     position /= position.sum()

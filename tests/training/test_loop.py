@@ -43,7 +43,7 @@ class Toy(Objective):
         return self.body
 
 
-class Killed(Exception):
+class KilledError(Exception):
     pass
 
 
@@ -51,14 +51,18 @@ class Killed(Exception):
 def manifest(tmp_path):
     records = []
     for number in range(10):
-        Image.fromarray(np.random.default_rng(number).integers(0, 256, (20, 24, 3), np.uint8)).save(tmp_path / f"{number}.png")
+        Image.fromarray(np.random.default_rng(number).integers(0, 256, (20, 24, 3), np.uint8)).save(
+            tmp_path / f"{number}.png"
+        )
         records.append(ImageRecord(str(number), f"{number}.png", ("train",), 20, 24, (1 + number % 2,)))
     return Manifest(ClassTable(names=("background", "a", "b")), tuple(records))
 
 
 def train(manifest, folder, kill_at=None, poison=-1, workers=0, **changes):
     augment = {"long_side": [20, 30], "crop": 16, "brightness": 0.3}
-    settings = TrainingSettings.model_validate({"steps": 9, "batch_size": 4, "log_every": 4, "augment": augment, **changes})
+    settings = TrainingSettings.model_validate(
+        {"steps": 9, "batch_size": 4, "log_every": 4, "augment": augment, **changes}
+    )
     runtime = RuntimeSettings(device="cpu", threads=1, workers=workers, checkpoint_seconds=0)
     root = Path(folder).parent
     samples = TrainingSamples(
@@ -76,7 +80,7 @@ def train(manifest, folder, kill_at=None, poison=-1, workers=0, **changes):
 
 def _die(now):
     if now:
-        raise Killed
+        raise KilledError
 
 
 def same(one, other):
@@ -86,7 +90,7 @@ def same(one, other):
 @pytest.mark.parametrize("kill_at", [0, 3, 4, 8])
 def test_resuming_after_a_kill_gives_the_same_bits(manifest, tmp_path, kill_at):
     whole = train(manifest, tmp_path / "whole", ema=0.9, accumulate=2)
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         train(manifest, tmp_path / "killed", kill_at, ema=0.9, accumulate=2)
     assert same(train(manifest, tmp_path / "killed", ema=0.9, accumulate=2), whole)
     assert (tmp_path / "killed/curves.csv").read_bytes() == (tmp_path / "whole/curves.csv").read_bytes()

@@ -47,7 +47,11 @@ def test_lost_metadata_changes_nothing(finished):
 @pytest.mark.parametrize(
     ("override", "must", "must_not"),
     [
-        ("refine__crf__iterations=2", {"cam_refine_crf", "cam_train_segmenter"}, {"cam_train_classifier", "cam_infer_cams"}),
+        (
+            "refine__crf__iterations=2",
+            {"cam_refine_crf", "cam_train_segmenter"},
+            {"cam_train_classifier", "cam_infer_cams"},
+        ),
         ("predict__min_probability=0.2", {"cam_predict", "cam_evaluation"}, {"cam_train_segmenter", "cam_refine_crf"}),
         ("segmenter__training__steps=3", {"cam_train_segmenter", "cam_predict"}, {"cam_refine_crf"}),
         ("classifier__training__steps=3", {"cam_train_classifier", "cam_infer_cams", "cam_report"}, {"cam_data"}),

@@ -5,26 +5,9 @@ The baseline of the field (PSA and IRN without their refinement networks).
 
 from pipeline.config.evaluation import Entry, EvaluateStage
 from pipeline.config.report import ReportStage
-from pipeline.config.training import TrainStage
 
 
 include: "data.smk"
-
-
-def training(objective, settings):
-    """Settings of the stage `train` for one objective, which learns from the images that get pseudo-masks."""
-    return TrainStage(
-        objective=objective,
-        split=cfg.cams.split,
-        seed=cfg.seed,
-        settings=settings.model_dump(mode="json"),
-    )
-
-
-def weights(settings):
-    """The file of initial weights, whose content enters the key."""
-    name = settings.network.weights
-    return {"sources": [ROOT / name], "source_root": ROOT} if name else {}
 
 
 manifest = data["manifest"]
@@ -32,10 +15,10 @@ manifest = data["manifest"]
 classifier = stage(
     "train_classifier",
     "train",
-    training("classifier", cfg.classifier),
+    train_settings("classifier", cfg.classifier, cfg.cams.split),
     {"manifest": manifest},
     modules=["pipeline.methods.classifier"],
-    **weights(cfg.classifier),
+    **weight_sources(cfg.classifier),
 )
 cams = stage(
     "infer_cams",
@@ -62,10 +45,10 @@ pseudo_masks = stage("refine_crf", "refine_crf", cfg.refine.crf, maps)
 segmenter = stage(
     "train_segmenter",
     "train",
-    training("segmenter", cfg.segmenter),
+    train_settings("segmenter", cfg.segmenter, cfg.cams.split),
     {"manifest": manifest, "masks": pseudo_masks["masks"]},
     modules=["pipeline.methods.segmenter"],
-    **weights(cfg.segmenter),
+    **weight_sources(cfg.segmenter),
 )
 prediction = stage(
     "predict",

@@ -1,17 +1,19 @@
 """Configuration, the plan of the run, and what every rule file uses."""
 
-import os
 import sys
 from pathlib import Path
 
 from pipeline.artifacts.layout import shard_file
 from pipeline.artifacts.plan import Plan
 from pipeline.config.load import load_run
+from pipeline.config.training import TrainStage
+from pipeline.data.images import data_root
+from pipeline.data.importing import source_files
 from pipeline.errors import PseudomaskError
 from snakemake.exceptions import WorkflowError
 
-# `pseudomask` is the command beside the Snakemake that reads this file, also when no environment is activated.
-os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+# Where no environment is activated, `pseudomask` is the command beside the Snakemake that reads this file.
+shell.prefix(f'PATH="$PATH:{Path(sys.executable).parent}"; ')
 
 CONFIGS = Path(workflow.basedir) / "configs"
 
@@ -27,12 +29,36 @@ def build(function, *arguments, **named):
 if "method" not in config and "extends" not in config:
     config = {"extends": ["demo/cam.yaml"], **config}
 cfg = build(load_run, config, CONFIGS)
+ROOT = data_root(cfg.runtime)
 plan = Plan(cfg.run, cfg.model_dump(mode="json"), cfg.runtime)
 
 
 def stage(*arguments, **named):
     """Add a stage to the plan."""
     return build(plan.stage, *arguments, **named)
+
+
+def data_sources(what):
+    """The user's files behind the manifest or the masks, whose content enters the key."""
+    if cfg.data.source == "scenes":
+        return {}
+    return {"sources": build(source_files, cfg.data, ROOT, what), "source_root": ROOT}
+
+
+def weight_sources(settings):
+    """The file of initial weights, whose content enters the key."""
+    name = settings.network.weights
+    return {"sources": [ROOT / name], "source_root": ROOT} if name else {}
+
+
+def train_settings(objective, settings, split):
+    """Settings of the stage `train` for one objective."""
+    return TrainStage(
+        objective=objective,
+        split=split,
+        seed=cfg.seed,
+        settings=settings.model_dump(mode="json"),
+    )
 
 
 def stage_outputs(added, **flagged):

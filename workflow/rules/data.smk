@@ -1,18 +1,5 @@
 """Where every method starts: the manifest and the true masks."""
 
-from pipeline.data.importing import source_files
-from pipeline.data.images import data_root
-
-ROOT = data_root(cfg.runtime)
-
-
-def sources(what):
-    """The user's files behind the manifest or the masks, whose content enters the key."""
-    if cfg.data.source == "scenes":
-        return {}
-    return {"sources": build(source_files, cfg.data, ROOT, what), "source_root": ROOT}
-
-
 scenes = {}
 if cfg.data.source == "scenes":
     generated = stage("scenes", "generate_scenes", cfg.data.scenes)
@@ -28,13 +15,13 @@ if cfg.data.source == "scenes":
             spec=generated.spec,
 
 
-data = stage("data", "import_data", cfg.data, scenes, **sources("images"))
+data = stage("data", "import_data", cfg.data, scenes, **data_sources("images"))
 truth = stage(
     "truth",
     "import_truth",
     cfg.data,
     {"manifest": data["manifest"], **scenes},
-    **sources("masks"),
+    **data_sources("masks"),
 )
 
 

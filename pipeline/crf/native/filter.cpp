@@ -8,7 +8,7 @@ void filter(const Lattice &l, int64_t height, int64_t width, int channels, const
     const Kernels &kernels = *best_kernels();
     const Shape shape = kernels.shape(channels);
     const int row = shape.width();
-    Buffer<float> pixels, values;
+    static thread_local Buffer<float> pixels, values; // a training step filters the same shapes again and again
     planes_to_rows(in, height, width, channels, row, pixels.need(size_t(l.n) * row));
     std::fill_n(values.need(size_t(l.m) * row), size_t(l.m) * row, 0.f);
     const TermView view{l.rows.data(), l.weights.data(), l.d + 1, l.alpha(), values.data(), values.data()};
