@@ -19,7 +19,6 @@ _RESULT_PACKAGES = {
     "PIL": "pillow",
     "pycocotools": "pycocotools",
     "pydensecrf": "pydensecrf2",
-    "segmentation_models_pytorch": "segmentation-models-pytorch",
     "sklearn": "scikit-learn",
     "timm": "timm",
     "torch": "torch",

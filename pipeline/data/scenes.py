@@ -3,7 +3,7 @@
 Every object is an animal-like shape: a plain body in one of three colours that all classes share, one of them a little
 more often, and a small head whose colour and marking belong to one class. A classifier needs little but the head, so
 plain activation maps cover the head and miss most of the body. Classes prefer surroundings (meadow, sand, water, ...),
-so maps leak into the background. Bodies contrast with the ground in colour, so refinement along colours can recover them.
+so maps leak into the background. Bodies contrast with the ground in colour, so refinement along colours recovers them.
 """
 
 from dataclasses import dataclass

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from pipeline.artifacts.checkpoint import save_weights
 from torch.nn import functional as F
 
+from pipeline.artifacts.checkpoint import save_weights
 from pipeline.artifacts.job import Job
 from pipeline.artifacts.manifest import ImageRecord, Manifest
 from pipeline.artifacts.scores import ScoreStore

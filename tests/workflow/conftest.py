@@ -41,9 +41,9 @@ class Workflow:
 
     def planned(self, *arguments: str) -> set[str]:
         """Rules a dry run would execute."""
-        done = self.run("-n", "--quiet", "rules", *arguments)
-        text = self.run("-n", *arguments).stdout if not done.stdout else done.stdout
-        return {line.split()[1].rstrip(":") for line in text.splitlines() if line.startswith("rule ")}
+        done = self.run("-n", *arguments)
+        lines = (done.stdout + done.stderr).splitlines()
+        return {line.split()[1].rstrip(":") for line in lines if line.startswith(("rule ", "localrule "))} - {"all"}
 
     @property
     def environment(self) -> dict[str, str]:

@@ -46,7 +46,7 @@ CRF_API int crf_lattice(const float *image, int64_t height, int64_t width, doubl
         auto handle = std::make_unique<Handle>();
         handle->height = height;
         handle->width = width;
-        crf::Builder scratch;
+        static thread_local crf::Builder scratch;
         crf::build(handle->lattice, scratch, {height, width, image, nullptr, sxy, srgb}, *crf::best_kernels());
         *out = handle.release();
     });
