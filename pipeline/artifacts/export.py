@@ -17,7 +17,8 @@ from pipeline.errors import PseudomaskError
 
 def file_name(image_id: str) -> str:
     """Name of an image's file: slashes and what else means something to a shell or file system are encoded."""
-    return quote(image_id, safe=" !+,=@()[]~").lstrip(".") or "%2E"
+    name = quote(image_id, safe=" !+,=@()[]~")
+    return "%2E" + name[1:] if name.startswith(".") else name
 
 
 def to_png(store: MaskStore, folder: Path, ids: Iterable[str] | None = None) -> int:

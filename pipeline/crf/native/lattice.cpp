@@ -57,7 +57,7 @@ Packing packing(int d, const double *most, const float *scale) {
 
 class Points {
   public:
-    Points(Builder &scratch, int64_t n) : scratch_(scratch) {
+    Points(Builder &scratch, int64_t n, int64_t most) : scratch_(scratch), most_(most) {
         bits_ = 12;
         while (bits_ < 40 && (int64_t(1) << bits_) < n / 4) bits_++;
         reset();
@@ -84,7 +84,7 @@ class Points {
         }
     }
     int32_t add(uint64_t key) {
-        if (count_ == INT32_MAX - 1) throw Error("the lattice has more than 2^31 points: use larger sigmas");
+        if (count_ >= most_) throw Error("the lattice outgrows the memory: use larger sigmas or a smaller image");
         if (count_ == capacity_) {
             capacity_ = capacity_ + capacity_ / 2;
             keys_ = scratch_.keys.grow(capacity_, count_);
@@ -114,7 +114,7 @@ class Points {
     Builder::Slot *slots_ = nullptr;
     uint64_t *keys_ = nullptr;
     size_t mask_ = 0, at_ = 0;
-    int64_t count_ = 0, capacity_ = 0;
+    int64_t count_ = 0, capacity_ = 0, most_;
     int bits_ = 0;
 };
 
@@ -207,18 +207,18 @@ void chain(Lattice &out, Builder &scratch, const Packing &pack, Points &points, 
 
 } // namespace
 
-void build(Lattice &out, Builder &scratch, const Features &f, const Kernels &kernels) {
+void build(Lattice &out, Builder &scratch, const Features &f, const Kernels &kernels, int64_t most) {
     const int d = out.d = f.dimension();
     out.n = f.height * f.width;
-    const double most[5] = {double(f.width) / f.sxy, double(f.height) / f.sxy, 256 / f.srgb, 256 / f.srgb, 256 / f.srgb};
+    const double extent[5] = {double(f.width) / f.sxy, double(f.height) / f.sxy, 256 / f.srgb, 256 / f.srgb, 256 / f.srgb};
     float scale[kMaxDimension];
     const float inverse = float(std::sqrt(2. / 3.)) * (d + 1);
     for (int i = 0; i < d; i++) scale[i] = float(1. / std::sqrt(double(i + 2) * (i + 1)) * inverse);
-    const Packing pack = packing(d, most, scale);
+    const Packing pack = packing(d, extent, scale);
 
     int32_t *rows = out.rows.need(size_t(out.n) * (d + 1));
     float *weights = out.weights.need(size_t(out.n) * (d + 1));
-    Points points(scratch, out.n);
+    Points points(scratch, out.n, most);
     const Gather gather(f);
     alignas(64) float features[kMaxDimension][kBlock] = {};
     Embedding embedding;

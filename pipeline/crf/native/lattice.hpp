@@ -74,8 +74,10 @@ struct Builder {
     }
 };
 
-// Throws Error where the sigmas make the lattice too fine for its keys, std::bad_alloc where memory ends.
-void build(Lattice &out, Builder &scratch, const Features &features, const Kernels &kernels);
+// Throws Error where the sigmas make the lattice too fine for its keys or it gets more than `most` points, and
+// std::bad_alloc where memory ends.
+constexpr int64_t kMostPoints = INT32_MAX - 1;
+void build(Lattice &out, Builder &scratch, const Features &features, const Kernels &kernels, int64_t most = kMostPoints);
 
 // One direction of the blur over one number per point.
 template <class T> void blur_values(const ChainView &chains, T *values) {

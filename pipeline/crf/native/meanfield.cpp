@@ -71,8 +71,22 @@ class Borrowed {
     std::unique_ptr<Workspace> own_;
 };
 
+// How many lattice points a term may have so that all of it stays within `limit` bytes; known before anything is built.
+int64_t points_within(int64_t limit, int64_t n, const Term *terms, int term_count, int row) {
+    if (limit <= 0) return kMostPoints;
+    int64_t fixed = n * row * int64_t(sizeof(float));
+    for (int t = 0; t < term_count; t++) fixed += n * (terms[t].srgb > 0 ? 6 : 3) * 8;
+    if (fixed > limit) {
+        throw Error("needs at least " + std::to_string(fixed >> 20) + " MiB, " + std::to_string(limit >> 20) +
+                    " MiB are free: use fewer labels or a smaller image");
+    }
+    // Two rows of values, and hash slots, keys and chains of the construction.
+    const int64_t per_point = 2 * row * int64_t(sizeof(float)) + 128;
+    return std::min(kMostPoints, (limit - fixed) / per_point / term_count);
+}
+
 // The lattice of positions depends on the size alone; the most recent ones are kept.
-std::shared_ptr<const Lattice> gaussian(Builder &scratch, const Features &f, const Kernels &kernels) {
+std::shared_ptr<const Lattice> gaussian(Builder &scratch, const Features &f, const Kernels &kernels, int64_t most) {
     struct Entry {
         int64_t height, width;
         double sxy;
@@ -89,7 +103,7 @@ std::shared_ptr<const Lattice> gaussian(Builder &scratch, const Features &f, con
         }
     }
     auto fresh = std::make_shared<Lattice>();
-    build(*fresh, scratch, f, kernels);
+    build(*fresh, scratch, f, kernels, most);
     normalise(*fresh, scratch);
     std::lock_guard<std::mutex> hold(lock);
     cache.push_front({f.height, f.width, f.sxy, fresh});
@@ -128,9 +142,6 @@ class MeanField {
         : w_(w), kernels_(kernels), shape_(kernels.shape(labels)), terms_(terms), lattices_(std::move(lattices)),
           labels_(labels), views_(lattices_.size()) {
         for (const Lattice *lattice : lattices_) points_ += lattice->m;
-    }
-    size_t bytes() const {
-        return sizeof(float) * shape_.width() * (2 * size_t(points_) + size_t(lattices_.front()->n));
     }
     void run(const float *energy, int64_t height, int64_t width, int iterations, float *out) {
         const int64_t n = height * width;
@@ -193,27 +204,23 @@ void infer(const uint8_t *image, int64_t height, int64_t width, const Term *term
     Borrowed w;
     std::vector<const Lattice *> lattices;
     std::vector<std::shared_ptr<const Lattice>> held;
-    size_t bytes = 0, own = 0;
+    const int64_t most = points_within(limit, height * width, terms, term_count, kernels.shape(labels).width());
+    size_t own = 0;
     for (int t = 0; t < term_count; t++) {
         const Features f{height, width, nullptr, terms[t].srgb > 0 ? image : nullptr, terms[t].sxy,
                          terms[t].srgb > 0 ? terms[t].srgb : 1};
         if (terms[t].srgb > 0) {
             if (w->lattices.size() <= own) w->lattices.push_back(std::make_unique<Lattice>());
             Lattice &lattice = *w->lattices[own++];
-            build(lattice, w->builder, f, kernels);
+            build(lattice, w->builder, f, kernels, most);
             normalise(lattice, w->builder);
             lattices.push_back(&lattice);
         } else {
-            held.push_back(gaussian(w->builder, f, kernels));
+            held.push_back(gaussian(w->builder, f, kernels, most));
             lattices.push_back(held.back().get());
         }
-        bytes += lattices.back()->bytes();
     }
     MeanField field(*w, kernels, terms, std::move(lattices), labels);
-    bytes += field.bytes();
-    if (limit > 0 && bytes > size_t(limit)) {
-        throw Error("needs " + std::to_string(bytes >> 20) + " MiB, " + std::to_string(limit >> 20) + " MiB are free");
-    }
     for (int i = 0; i < count; i++) field.run(energies[i], height, width, iterations, probabilities[i]);
 }
 

@@ -1,0 +1,97 @@
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from pipeline.artifacts.masks import MaskStore, MaskWriter
+from pipeline.cli import app
+from pipeline.config.classes import ClassTable
+from pipeline.errors import PseudomaskError
+
+CLASSES = ClassTable(names=("background", "cat"))
+run = CliRunner().invoke
+
+
+@pytest.fixture
+def masks(tmp_path):
+    with MaskWriter(tmp_path / "m.h5", CLASSES, stage="s") as writer:
+        writer.add("a", np.eye(8, dtype=np.uint8))
+    return str(tmp_path / "m.h5")
+
+
+def test_help_imports_nothing_heavy():
+    code = (
+        "import sys; from typer.testing import CliRunner; from pipeline.cli import app; "
+        "r = CliRunner().invoke(app, ['stage', '--help']); assert r.exit_code == 0; "
+        "sys.exit(str(sorted({'torch', 'numpy', 'pandas', 'snakemake', 'cv2', 'h5py'} & set(sys.modules))) "
+        "if {'torch', 'numpy', 'pandas', 'snakemake', 'cv2', 'h5py'} & set(sys.modules) else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_inspect_says_what_a_store_holds(masks):
+    done = run(app, ["inspect", masks])
+    assert "images" in done.output
+    assert "12.50 %" in done.output
+    assert "8 x 8" in run(app, ["inspect", masks, "a"]).output
+
+
+def test_export_and_import_masks(masks, tmp_path):
+    assert run(app, ["export", masks, str(tmp_path / "png")]).exit_code == 0
+    done = run(app, ["import", "masks", str(tmp_path / "png"), str(tmp_path / "b.h5"), "--like", masks])
+    assert done.exit_code == 0, done.output
+    np.testing.assert_array_equal(MaskStore(tmp_path / "b.h5")["a"], np.eye(8))
+
+
+def test_evaluate_against_itself_is_perfect(masks):
+    assert "mean IoU 100.00 %" in run(app, ["evaluate", masks, masks]).output
+
+
+def test_a_mistake_is_one_line_without_traceback(tmp_path):
+    command = [sys.executable, "-m", "pipeline.cli", "inspect", str(tmp_path / "none.h5")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ")
+    assert "Traceback" not in done.stderr
+
+
+def test_own_images_become_a_data_set(tmp_path, monkeypatch):
+    from PIL import Image
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PSEUDOMASK_DATA", raising=False)
+    (tmp_path / "photos").mkdir()
+    for number in range(12):
+        Image.new("RGB", (9, 7)).save(tmp_path / f"photos/p {number}.png")
+    rows = "".join(f"p {number},{'cat;dog' if number % 3 else 'dog'}\n" for number in range(12))
+    (tmp_path / "tags.csv").write_text("id,tags\n" + rows)
+    done = run(app, ["import", "csv", "--images", "photos", "--table", "tags.csv", "--name", "mine"])
+    assert done.exit_code == 0, done.output
+    done = run(app, ["import", "check", "configs/datasets/mine.yaml"])
+    assert done.exit_code == 0, done.output
+    assert "split train: " in done.output
+    (tmp_path / "tags.csv").write_text("id,tags\nnobody,cat\n")
+    done = run(app, ["import", "csv", "--images", "photos", "--table", "tags.csv", "--name", "mine"])
+    assert isinstance(done.exception, PseudomaskError)
+    assert "'nobody'" in str(done.exception)
+
+
+def test_doctor_names_what_is_missing(tmp_path, monkeypatch):
+    monkeypatch.setenv("PSEUDOMASK_DATA", str(tmp_path / "nowhere"))
+    done = run(app, ["doctor"])
+    assert done.exit_code == 1
+    assert "nowhere, which does not exist" in done.output
+    assert "CRF pydensecrf" in done.output
+
+
+def test_committed_schemas_are_current():
+    from pathlib import Path
+
+    from pipeline.config.load import schema_files
+
+    folder = Path(__file__).parents[1] / "workflow/schemas"
+    for name, text in schema_files().items():
+        assert (folder / name).read_text() == text, "run `make schema`"
