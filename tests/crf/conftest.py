@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 
-@pytest.fixture()
+@pytest.fixture
 def scene():
     """A function (height, width, labels, seed) -> image, scores: flat regions with noise, so that edges matter."""
 

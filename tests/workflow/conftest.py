@@ -47,7 +47,8 @@ class Workflow:
 
     @property
     def environment(self) -> dict[str, str]:
-        return {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+        # A data root elsewhere must not matter to generated scenes.
+        return {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PSEUDOMASK_DATA": str(ROOT / "tests")}
 
 
 def kill_session(process: subprocess.Popen[bytes]) -> None:

@@ -78,6 +78,12 @@ def test_mistakes_are_shown_as_a_table(finished):
     assert "Traceback" not in done.stderr + done.stdout
 
 
+def test_a_failing_stage_fails_the_run(finished):
+    done = finished.run("--config", "classifier__training__optimiser__lr=1e30", "run=broken", check=False)
+    assert done.returncode != 0
+    assert "is not finite" in done.stdout + done.stderr
+
+
 def test_sharding_changes_no_content(finished, tmp_path):
     other = Workflow(tmp_path)
     other.run("--config", "runtime__shards=3", "--until", "cam_label_cams")

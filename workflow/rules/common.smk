@@ -13,7 +13,7 @@ from pipeline.errors import PseudomaskError
 from snakemake.exceptions import WorkflowError
 
 # Where no environment is activated, `pseudomask` is the command beside the Snakemake that reads this file.
-shell.prefix(f'PATH="$PATH:{Path(sys.executable).parent}"; ')
+shell.prefix(f'set -euo pipefail; PATH="$PATH:{Path(sys.executable).parent}"; ')
 
 CONFIGS = Path(workflow.basedir) / "configs"
 
@@ -29,8 +29,12 @@ def build(function, *arguments, **named):
 if "method" not in config and "extends" not in config:
     config = {"extends": ["demo/cam.yaml"], **config}
 cfg = build(load_run, config, CONFIGS)
-ROOT = data_root(cfg.runtime)
-plan = Plan(cfg.run, cfg.model_dump(mode="json"), cfg.runtime)
+runtime = cfg.runtime
+if cfg.data.source == "scenes":
+    # Generated scenes lie in the store, below the working folder, wherever other data are.
+    runtime = runtime.model_copy(update={"data_root": Path()})
+ROOT = data_root(runtime)
+plan = Plan(cfg.run, cfg.model_dump(mode="json"), runtime)
 
 
 def stage(*arguments, **named):

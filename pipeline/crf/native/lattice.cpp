@@ -46,12 +46,14 @@ Packing packing(int d, const double *most, const float *scale) {
         const double range = high[i] - low[i] + 1;
         // Far below where float32 would stop telling cells apart, which place() relies on.
         if (!(range < double(1 << 16))) throw Error("sigma is too small for this image: the lattice gets too fine");
+        int bits = 1;
+        while ((1 << bits) <= range + 1) bits++;
+        if (shift + bits > 63) throw Error("sigma is too small for this image: the lattice gets too fine");
         out.least[i] = int32_t(std::floor(low[i]));
         out.shift[i] = shift;
         out.unit[i] = uint64_t(1) << shift;
-        while ((double(uint64_t(1) << (shift - out.shift[i]))) <= range + 1) shift++;
+        shift += bits;
     }
-    if (shift > 63) throw Error("sigma is too small for this image: the lattice gets too fine");
     return out;
 }
 
