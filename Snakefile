@@ -4,6 +4,7 @@
 include: "workflow/rules/common.smk"
 include: "workflow/rules/stages.smk"
 include: f"workflow/rules/{cfg.method}.smk"
+include: "workflow/rules/messages.smk"
 
 
 rule all:

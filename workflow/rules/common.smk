@@ -87,25 +87,3 @@ def final_outputs():
 wildcard_constraints:
     shard=r"\d+-of-\d+",
     key=r"[0-9a-f]{16}",
-
-
-if workflow.is_main_process:
-    for name, reason in plan.reasons().items():
-        print(f"{name}: {reason}", file=sys.stderr)
-
-
-onstart:
-    build(plan.write)
-
-
-onsuccess:
-    if plan.stages["report"].done:
-        print(Path(plan.stages["evaluation"]["table"].path).read_text())
-        print(f"pictures and tables: results/{cfg.run}/report/index.html")
-
-
-onerror:
-    print(
-        f"Finished stages are kept; run again to go on. Logs: results/{cfg.run}/<stage>/log.txt",
-        file=sys.stderr,
-    )
