@@ -58,7 +58,7 @@ def test_h5_keeps_chosen_images(store, tmp_path):
 
 
 def test_folders_without_masks_and_rgb_pictures_are_refused(tmp_path):
-    with pytest.raises(PseudomaskError, match="holds no .png"):
+    with pytest.raises(PseudomaskError, match=r"holds no \.png"):
         from_png(tmp_path, tmp_path / "m.h5", CLASSES)
     Image.new("RGB", (3, 3)).save(tmp_path / "x.png")
     with pytest.raises(PseudomaskError, match=r"x\.png has pixels of type RGB"):
