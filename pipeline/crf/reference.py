@@ -33,6 +33,7 @@ def _infer(
     labels, height, width = energy.shape
     if labels > 255:
         raise PseudomaskError(f"pydensecrf holds at most 255 labels, got {labels}; use backend native")
+    image = np.ascontiguousarray(image)
     crf = DenseCRF2D(width, height, labels)
     crf.setUnaryEnergy(energy.reshape(labels, -1))
     for term in terms:

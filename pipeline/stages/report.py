@@ -65,7 +65,8 @@ def run(settings: Settings, inputs: Inputs, outputs: Outputs, job: Job) -> None:
                 Strip(title, [(name, data_url(picture)) for name, picture in row.items()])
                 for title, row in zip(titles, pictures, strict=True)
             ]
-            groups.append((f"{split}: {word} by IoU of '{shown[-1]}'", strips))
+            judged = "" if word == "random" else f", by IoU of '{shown[-1]}'"
+            groups.append((f"{split}: {word} images{judged}", strips))
             rows += [list(row.values()) for row in pictures]
     page = Page(settings.title, metrics, _colours(manifest.classes), groups, _plots(inputs))
     write_text(outputs.page, page.html())

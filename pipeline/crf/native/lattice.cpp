@@ -72,12 +72,14 @@ class Points {
         size_t at;
         return find(key, at);
     }
+    void prefetch(uint64_t key) const { __builtin_prefetch(slots_ + slot(key)); }
     int64_t count() const { return count_; }
     const uint64_t *keys() const { return keys_; }
 
   private:
+    size_t slot(uint64_t key) const { return size_t((key * 0x9E3779B97F4A7C15ull) >> (64 - bits_)); }
     int32_t find(uint64_t key, size_t &at) const {
-        at = size_t((key * 0x9E3779B97F4A7C15ull) >> (64 - bits_));
+        at = slot(key);
         while (true) {
             const Builder::Slot &slot = slots_[at];
             if (slot.key == key) return slot.id;
@@ -151,8 +153,11 @@ class Gather {
     float colour_[256];
 };
 
+// Points and weights of a block of pixels. All slots of the table are asked for before the first is looked at.
 template <int d> void place(const Embedding &e, int count, const Packing &pack, Points &points, int32_t *rows, float *weights) {
-    for (int lane = 0; lane < count; lane++, rows += d + 1, weights += d + 1) {
+    uint64_t keys[kBlock * (d + 1)];
+    uint64_t *key = keys;
+    for (int lane = 0; lane < count; lane++, key += d + 1, weights += d + 1) {
         float sorted[d + 1];
         uint64_t unit[d + 1];
         for (int i = 0; i <= d; i++) {
@@ -160,15 +165,15 @@ template <int d> void place(const Embedding &e, int count, const Packing &pack, 
             sorted[rank] = e.residual[i][lane];
             unit[rank] = pack.unit[i];
         }
-        uint64_t key = pack.pack(e, lane);
-        rows[0] = points.find_or_add(key);
+        key[0] = pack.pack(e, lane);
         weights[0] = sorted[d] + (1.f - sorted[0]);
         for (int r = 1; r <= d; r++) {
-            key += 1 - unit[d + 1 - r];
-            rows[r] = points.find_or_add(key);
+            key[r] = key[r - 1] + 1 - unit[d + 1 - r];
             weights[r] = sorted[d - r] - sorted[d + 1 - r];
         }
+        for (int r = 0; r <= d; r++) points.prefetch(key[r]);
     }
+    for (int i = 0; i < count * (d + 1); i++) rows[i] = points.find_or_add(keys[i]);
 }
 
 // Chains of length two and more in one direction; points without a neighbour keep their value and need no visit.
@@ -176,7 +181,9 @@ void chain(Lattice &out, Builder &scratch, const Packing &pack, Points &points, 
     const int64_t m = out.m;
     int32_t *before = scratch.before.need(m), *after = scratch.after.need(m), *order = scratch.order.need(m);
     std::memset(after, 0xff, sizeof(int32_t) * m);
+    constexpr int64_t ahead = 16;
     for (int64_t i = 0; i < m; i++) {
+        if (i + ahead < m) points.prefetch(pack.minus(points.keys()[i + ahead], direction));
         const int32_t near = points.find(pack.minus(points.keys()[i], direction));
         before[i] = near;
         if (near >= 0) after[near] = int32_t(i);
