@@ -96,7 +96,7 @@ class Points {
         const int32_t id = int32_t(count_++);
         keys_[id] = key;
         slots_[at_] = {key, id, 0};
-        if (size_t(count_) * 2 > mask_) {
+        if (size_t(count_) * 4 > mask_) {
             bits_++;
             reset();
         }
@@ -179,25 +179,28 @@ template <int d> void place(const Embedding &e, int count, const Packing &pack, 
 // Chains of length two and more in one direction; points without a neighbour keep their value and need no visit.
 void chain(Lattice &out, Builder &scratch, const Packing &pack, Points &points, int direction, int64_t &used) {
     const int64_t m = out.m;
-    int32_t *before = scratch.before.need(m), *after = scratch.after.need(m), *order = scratch.order.need(m);
-    std::memset(after, 0xff, sizeof(int32_t) * m);
+    int32_t *before = scratch.before.need(m), *after = scratch.after.need(m + 1) + 1, *order = scratch.order.need(m);
+    std::memset(after - 1, 0xff, sizeof(int32_t) * (m + 1));
     constexpr int64_t ahead = 16;
     for (int64_t i = 0; i < m; i++) {
         if (i + ahead < m) points.prefetch(pack.minus(points.keys()[i + ahead], direction));
         const int32_t near = points.find(pack.minus(points.keys()[i], direction));
         before[i] = near;
-        if (near >= 0) after[near] = int32_t(i);
+        after[near] = int32_t(i); // after[-1] takes what has no neighbour
     }
     std::vector<int64_t> counts, next;
     int64_t starts = 0;
     for (int64_t i = 0; i < m; i++) {
-        if (before[i] >= 0 || after[i] < 0) continue;
+        order[starts] = int32_t(i);
+        starts += (before[i] < 0) & (after[i] >= 0);
+    }
+    for (int64_t s = 0; s < starts; s++) {
+        const int32_t i = order[s];
         size_t length = 0;
         for (int64_t j = i; j >= 0; j = after[j]) length++;
         if (counts.size() <= length) counts.resize(length + 1);
         counts[length]++;
         before[i] = -int32_t(std::min<size_t>(length, INT32_MAX)); // remembered until the second walk
-        order[starts++] = int32_t(i);
     }
     out.first_group[direction] = int(out.groups.size());
     out.first_id[direction] = used;

@@ -1,0 +1,148 @@
+"""Clicks and scribbles, read from the public formats or simulated, drawn as sparse masks."""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.config.classes import ClassTable
+from pipeline.errors import PseudomaskError
+
+Mask = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Click:
+    """A labelled pixel: column, row, class index (0 is background)."""
+
+    x: int
+    y: int
+    class_index: int
+
+
+def read_clicks(
+    path: Path, classes: ClassTable, max_rank: int | None = None, background: bool = False
+) -> dict[str, list[Click]]:
+    """Clicks by image id, from the What's-the-Point or the Gated-CRF background JSON.
+
+    Both map an id to records with 0-based ``x``, ``y`` and a class ``cls`` from 1 (ignored for background points).
+
+    Raises:
+        PseudomaskError: the file is missing or of another layout, or a class is unknown.
+    """
+    try:
+        content: dict[str, list[dict[str, Any]]] = json.loads(path.read_text())
+        found: dict[str, list[Click]] = {}
+        for image_id, records in content.items():
+            kept = [r for r in records if max_rank is None or r.get("rank", 0) <= max_rank]
+            clicks = [Click(int(r["x"]), int(r["y"]), 0 if background else int(r["cls"])) for r in kept]
+            strange = [click.class_index for click in clicks if click.class_index >= len(classes)]
+            if strange:
+                raise PseudomaskError(
+                    f"{path}: image '{image_id}' has class {strange[0]}, the last is {len(classes) - 1}"
+                )
+            found[image_id] = clicks
+    except FileNotFoundError as error:
+        raise PseudomaskError(f"click file {path} does not exist") from error
+    except (json.JSONDecodeError, AttributeError, KeyError, TypeError) as error:
+        raise PseudomaskError(f"{path} is no click file {{id: [{{x, y, cls}}]}}: {error}") from error
+    return found
+
+
+def read_scribbles(path: Path, image_id: str, size: tuple[int, int], classes: ClassTable, width: int) -> Mask:
+    """A sparse mask from a ScribbleSup XML file: polylines of points with the class name as tag.
+
+    Raises:
+        PseudomaskError: the file is missing or damaged, or a class is unknown.
+    """
+    try:
+        root = ElementTree.parse(path).getroot()
+    except FileNotFoundError as error:
+        raise PseudomaskError(f"image '{image_id}' has no scribbles: {path} does not exist") from error
+    except ElementTree.ParseError as error:
+        raise PseudomaskError(f"scribbles of '{image_id}' ({path}) are no XML: {error}") from error
+    mask = np.full(size, classes.ignore, np.uint8)
+    for line in root.iter("polygon"):
+        index = classes.index((line.findtext("tag") or "").strip(), f"scribbles of '{image_id}' ({path})")
+        try:
+            points = [(float(p.findtext("X") or ""), float(p.findtext("Y") or "")) for p in line.iter("point")]
+        except ValueError as error:
+            raise PseudomaskError(f"scribbles of '{image_id}' ({path}): a point lacks X or Y") from error
+        path_points = np.rint(np.array(points)).astype(np.int32).reshape(-1, 1, 2)
+        cv2.polylines(mask, [path_points], False, index, width)
+    return mask
+
+
+def draw_clicks(clicks: Iterable[Click], size: tuple[int, int], diameter: int, ignore: int, image_id: str) -> Mask:
+    """A sparse mask: each click a disc of ``diameter`` pixels (1: one pixel), everything else ``ignore``.
+
+    Raises:
+        PseudomaskError: a click lies outside the image.
+    """
+    mask = np.full(size, ignore, np.uint8)
+    radius = diameter // 2
+    for click in clicks:
+        if not (0 <= click.x < size[1] and 0 <= click.y < size[0]):
+            raise PseudomaskError(
+                f"image '{image_id}': click ({click.x}, {click.y}) is outside {size[1]}x{size[0]} pixels"
+            )
+        cv2.ellipse(mask, (click.x, click.y), (radius, radius), 0, 0, 360, click.class_index, -1)
+    return mask
+
+
+def simulate_clicks(truth: Mask, background_points: int, seed: int, image_id: str, ignore: int) -> list[Click]:
+    """One click on each connected object, drawn from its inner half, and some on the background.
+
+    The draw depends on the seed and the image id alone.
+    """
+    draw = _generator(seed, image_id)
+    clicks = []
+    for index in np.unique(truth):
+        if index in (0, ignore):
+            continue
+        count, parts = cv2.connectedComponents((truth == index).astype(np.uint8))
+        for part in range(1, count):
+            clicks.append(_inner_pixel((parts == part).astype(np.uint8), int(index), draw))
+    rows, columns = np.nonzero(truth == 0)
+    for _ in range(background_points if len(rows) else 0):
+        chosen = int(draw.integers(len(rows)))
+        clicks.append(Click(int(columns[chosen]), int(rows[chosen]), 0))
+    return clicks
+
+
+def _inner_pixel(region: NDArray[np.uint8], index: int, draw: np.random.Generator) -> Click:
+    """A pixel at least half as deep as the deepest, where people click."""
+    depth = cv2.distanceTransform(np.pad(region, 1), cv2.DIST_L2, 3)[1:-1, 1:-1]
+    rows, columns = np.nonzero(depth >= depth.max() / 2)
+    chosen = int(draw.integers(len(rows)))
+    return Click(int(columns[chosen]), int(rows[chosen]), index)
+
+
+def simulate_scribbles(truth: Mask, width: int, seed: int, image_id: str, ignore: int) -> Mask:
+    """A curved stroke inside each connected region of every class, background included; never outside its region."""
+    draw = _generator(seed, image_id)
+    result = np.full(truth.shape, ignore, np.uint8)
+    for index in np.unique(truth):
+        if index == ignore:
+            continue
+        count, parts = cv2.connectedComponents((truth == index).astype(np.uint8))
+        for part in range(1, count):
+            region = (parts == part).astype(np.uint8)
+            ends = [_inner_pixel(region, int(index), draw) for _ in range(4)]
+            stroke = np.zeros(truth.shape, np.uint8)
+            points = np.array([[click.x, click.y] for click in ends], np.int32).reshape(-1, 1, 2)
+            cv2.polylines(stroke, [points], False, 1, width)
+            result[(stroke & region).astype(bool)] = index
+    return result
+
+
+def _generator(seed: int, image_id: str) -> np.random.Generator:
+    number = int.from_bytes(hashlib.sha256(image_id.encode()).digest()[:8], "little")
+    return np.random.Generator(np.random.Philox(np.random.SeedSequence((seed, number))))
