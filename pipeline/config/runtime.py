@@ -22,4 +22,7 @@ class RuntimeSettings(Settings):
     data_root: Path | None = Field(
         default=None, description="folder that relative data paths start from; default: $PSEUDOMASK_DATA, else '.'"
     )
+    tensorboard: bool = Field(
+        default=False, description="also write TensorBoard logs of trainings, to `tensorboard/` in the stage's folder"
+    )
     checkpoint_seconds: float = Field(default=60, ge=0, description="least time between two training checkpoints")

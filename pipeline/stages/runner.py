@@ -3,6 +3,7 @@
 import dataclasses
 import importlib
 import json
+import os
 import platform
 import resource
 import sys
@@ -48,6 +49,8 @@ def run_stage(spec: Path, shard: str | None = None, merge: int | None = None) ->
         "python": platform.python_version(),
         "platform": platform.platform(),
     }
+    if not _is_first_process():
+        return
     if shard is not None:
         write_text(Path(shard_file(str(folder), shard)).with_suffix(".json"), json.dumps(facts))
         return
@@ -55,6 +58,11 @@ def run_stage(spec: Path, shard: str | None = None, merge: int | None = None) ->
         facts["shards"] = [json.loads(_shard_facts(folder, i, merge).read_text()) for i in range(merge)]
     provenance = {name: value for name, value in document.items() if name != "runtime"} | facts
     write_text(folder / PROVENANCE, json.dumps(provenance, indent=1))
+
+
+def _is_first_process() -> bool:
+    """Whether this is the process that writes files: a training on several devices runs this module once for each."""
+    return os.environ.get("LOCAL_RANK", "0") == "0" and os.environ.get("NODE_RANK", "0") == "0"
 
 
 def _shard_facts(folder: Path, index: int, count: int) -> Path:
@@ -71,7 +79,8 @@ def _execute(document: dict[str, Any], folder: Path, shard: str | None) -> None:
         index, _, count = shard.partition("-of-")
         part = (int(index), int(count))
         outputs = {name: Path(shard_file(str(folder), shard)) for name in outputs}
-    _remove_leftovers(outputs)
+    if _is_first_process():
+        _remove_leftovers(outputs)
     job = Job(
         name=document["name"],
         key=document["key"],

@@ -175,7 +175,7 @@ class Trainer:
         """Mean losses since the last record, checked; only here does the loop wait for the device."""
         assert self._state.pending is not None
         assert self._state.rows is not None
-        losses = torch.stack(self._state.pending).double().cpu()
+        losses = self._fabric.all_reduce(torch.stack(self._state.pending).double(), reduce_op="mean").cpu()
         finite = losses.isfinite().all(1)
         if not bool(finite.all()):
             index = int((~finite).nonzero()[0])
@@ -191,6 +191,20 @@ class Trainer:
         self._state.pending = []
         if self.is_main:
             progress.show(self._state.step, rate, dict(zip(self._names, means, strict=True)))
+            self._log_to_tensorboard({"lr": rate, **dict(zip(self._names, means, strict=True))})
+
+    def _log_to_tensorboard(self, values: dict[str, float]) -> None:
+        if not self._job.runtime.tensorboard:
+            return
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError as error:
+            raise PseudomaskError(
+                "runtime.tensorboard needs the package tensorboard: install it or unset it"
+            ) from error
+        with SummaryWriter(self._job.scratch.parent / "tensorboard") as writer:
+            for name, value in values.items():
+                writer.add_scalar(name, value, self._state.step)
 
     def _table(self) -> str:
         text = io.StringIO()
