@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from lightning_fabric import Fabric
@@ -175,7 +175,8 @@ class Trainer:
         """Mean losses since the last record, checked; only here does the loop wait for the device."""
         assert self._state.pending is not None
         assert self._state.rows is not None
-        losses = self._fabric.all_reduce(torch.stack(self._state.pending).double(), reduce_op="mean").cpu()
+        pending = torch.stack(self._state.pending).double()
+        losses = cast(Tensor, self._fabric.all_reduce(pending, reduce_op="mean")).cpu()
         finite = losses.isfinite().all(1)
         if not bool(finite.all()):
             index = int((~finite).nonzero()[0])

@@ -119,3 +119,19 @@ def test_killed_at_any_moment_it_ends_with_the_same_bytes(finished, tmp_path):
     workflow.run("--rerun-incomplete")
     assert contents(workflow) == contents(finished)
     assert not list((Path(tmp_path) / "store").rglob(".*.h5"))
+
+
+def test_two_processes_train_as_one(tmp_path):
+    """Same effective batch, same losses within rounding (batch norm frozen, so that no statistics differ)."""
+
+    def losses(name, **settings):
+        workflow = Workflow(tmp_path / name)
+        workflow.folder.mkdir()
+        overrides = [f"{key}={value}" for key, value in settings.items()]
+        workflow.run(
+            "--config", "classifier__network__batch_norm=frozen", *overrides, "--until", "cam_train_classifier"
+        )
+        text = (workflow.folder / "results/tiny/train_classifier/curves.csv").read_text()
+        return [float(line.split(",")[2]) for line in text.splitlines()[1:]]
+
+    assert losses("two", runtime__devices=2) == pytest.approx(losses("one"), rel=1e-5)
