@@ -13,7 +13,7 @@ from pipeline.errors import PseudomaskError
 
 
 def set_up(images: Path, table: Path, name: str, val: float, configs: Path = Path("configs/datasets")) -> str:
-    """Write id lists beside the table and ``configs/datasets/<name>.yaml``.
+    """Write id lists beside the table, ``configs/datasets/<name>.yaml`` and a run to start, ``configs/<name>.yaml``.
 
     An image falls into ``val`` by the hash of its id, so that more images later move none.
 
@@ -52,9 +52,12 @@ def set_up(images: Path, table: Path, name: str, val: float, configs: Path = Pat
     target = configs / f"{name}.yaml"
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(yaml.safe_dump({"data": data}, sort_keys=False, allow_unicode=True))
+    run = configs.parent / f"{name}.yaml"
+    if not run.exists():
+        run.write_text(f"extends: [own/cam.yaml, datasets/{name}.yaml]\nrun: {name}\n")
     counts = ", ".join(f"{split} {len(members)}" for split, members in splits.items())
     found = f"{len(ids)} images ({counts}), classes {', '.join(tags)}"
-    return f"{found}\nwrote {target}; check it: pseudomask import check {target}"
+    return f"{found}\nwrote {target} and {run}; start: snakemake --cores all --configfile {run}"
 
 
 def _read(table: Path) -> tuple[list[str], list[str]]:

@@ -33,14 +33,14 @@ class Page:
 
     Attributes:
         title: name of the run.
-        metrics: document of the stage ``evaluate``.
+        metrics: document of the stage ``evaluate``, if there was one.
         colours: class name -> CSS colour.
         groups: heading and strips of images.
         plots: title and SVG.
     """
 
     title: str
-    metrics: dict[str, Any]
+    metrics: dict[str, Any] | None
     colours: dict[str, str]
     groups: list[tuple[str, list[Strip]]] = field(default_factory=list)
     plots: list[tuple[str, str]] = field(default_factory=list)
@@ -49,10 +49,7 @@ class Page:
         """The page."""
         parts = [
             f"<h1>{escape(self.title)}</h1>",
-            "<h2>Results</h2>",
-            _overview(self.metrics["entries"]),
-            "<h2>Classes</h2>",
-            _per_class(self.metrics["entries"]),
+            *self._numbers(),
             "<h2>Curves</h2><div class='flow'>",
             *(f"<figure>{svg}<figcaption>{escape(title)}</figcaption></figure>" for title, svg in self.plots),
             "</div><h2>Images</h2>",
@@ -64,6 +61,12 @@ class Page:
             f"<title>{escape(self.title)}</title><style>{_STYLE}</style>"
         )
         return f"<!doctype html><html lang='en'><head>{head}</head><body>{''.join(parts)}</body></html>\n"
+
+    def _numbers(self) -> list[str]:
+        if self.metrics is None:
+            return ["<p class='note'>No true masks were given, so nothing was measured.</p>"]
+        entries = self.metrics["entries"]
+        return ["<h2>Results</h2>", _overview(entries), "<h2>Classes</h2>", _per_class(entries)]
 
 
 def _percent(value: float | None) -> str:

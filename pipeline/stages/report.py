@@ -2,6 +2,7 @@
 
 import csv
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,15 +29,15 @@ __all__ = ["Inputs", "Outputs", "Settings", "run"]
 
 @dataclass(frozen=True)
 class Inputs:
-    """Files read; ``masks`` and ``curves`` by the names shown."""
+    """Files read; ``masks`` and ``curves`` by the names shown; numbers and truth where there are true masks."""
 
     manifest: Path
-    metrics: Path
-    truth: Path
     scores: Path
     masks: dict[str, Path]
     curves: dict[str, Path]
-    threshold: Path
+    metrics: Path | None = None
+    truth: Path | None = None
+    threshold: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -50,24 +51,17 @@ class Outputs:
 def run(settings: Settings, inputs: Inputs, outputs: Outputs, job: Job) -> None:
     """Draw page and sheet."""
     manifest = Manifest.read(inputs.manifest)
-    metrics = json.loads(inputs.metrics.read_text())
+    metrics = None if inputs.metrics is None else json.loads(inputs.metrics.read_text())
     gallery = _Gallery(settings, inputs, manifest, data_root(job.runtime))
     groups, rows = [], []
-    for split in dict.fromkeys(entry["split"] for entry in metrics["entries"]):
-        shown = [
-            entry["name"] for entry in metrics["entries"] if entry["split"] == split and entry["name"] in inputs.masks
+    for heading, records, names in gallery.groups():
+        pictures = [gallery.pictures(record, names) for record in records]
+        strips = [
+            Strip(gallery.title(record), [(name, data_url(picture)) for name, picture in row.items()])
+            for record, row in zip(records, pictures, strict=True)
         ]
-        chosen = gallery.choose(split, shown[-1])
-        for word, records in chosen.items():
-            pictures = [gallery.pictures(record, shown) for record in records]
-            titles = [gallery.title(record) for record in records]
-            strips = [
-                Strip(title, [(name, data_url(picture)) for name, picture in row.items()])
-                for title, row in zip(titles, pictures, strict=True)
-            ]
-            judged = "" if word == "random" else f", by IoU of '{shown[-1]}'"
-            groups.append((f"{split}: {word} images{judged}", strips))
-            rows += [list(row.values()) for row in pictures]
+        groups.append((heading, strips))
+        rows += [list(row.values()) for row in pictures]
     page = Page(settings.title, metrics, _colours(manifest.classes), groups, _plots(inputs))
     write_text(outputs.page, page.html())
     with atomic_path(outputs.sheet) as temporary:
@@ -79,25 +73,39 @@ class _Gallery:
 
     def __init__(self, settings: Settings, inputs: Inputs, manifest: Manifest, root: Path) -> None:
         self._settings, self._manifest, self._root = settings, manifest, root
-        self._truth, self._scores = MaskStore(inputs.truth), ScoreStore(inputs.scores)
+        self._truth = None if inputs.truth is None else MaskStore(inputs.truth)
+        self._scores = ScoreStore(inputs.scores)
         self._masks = {name: MaskStore(path) for name, path in inputs.masks.items()}
 
-    def choose(self, split: str, name: str) -> dict[str, list[ImageRecord]]:
-        """Worst, best and random images of a split, judged by one mask store; no image twice."""
-        store, classes = self._masks[name], self._manifest.classes
-        judged = []
-        for record in self._manifest.split(split):
-            matrix = confusion_matrix(
-                self._truth[record.id], store[record.id], len(classes), classes.ignore, "background"
-            )
-            judged.append((mean_iou(matrix), record))
-        judged.sort(key=lambda pair: (pair[0], pair[1].id))
-        count = min(self._settings.images, len(judged) // 3)
-        worst, best = judged[:count], judged[len(judged) - count :][::-1]
-        rest = judged[count : len(judged) - count]
-        random = np.random.default_rng(0).permutation(len(rest))[: self._settings.images]
-        groups = {"best": best, "random": [rest[index] for index in random], "worst": worst}
-        return {word: [record for _, record in pairs] for word, pairs in groups.items() if pairs}
+    def groups(self) -> Iterator[tuple[str, list[ImageRecord], list[str]]]:
+        """Heading, images and names of masks to show, for each set of images that has the same masks."""
+        for split in self._manifest.splits:
+            records = self._manifest.split(split).records
+            names = [name for name, store in self._masks.items() if all(record.id in store for record in records)]
+            if not names:
+                continue
+            for word, chosen in self._choose(list(records), names[-1]).items():
+                judged = "" if word == "random" else f", by IoU of '{names[-1]}'"
+                yield f"{split}: {word} images{judged}", chosen, names
+
+    def _choose(self, records: list[ImageRecord], name: str) -> dict[str, list[ImageRecord]]:
+        """Best, random and worst images, judged by one mask store; without truth random ones; no image twice."""
+        count = 0
+        if self._truth is not None:
+            records.sort(key=lambda record: (-self._iou(record, name), record.id))
+            count = min(self._settings.images, len(records) // 3)
+        rest = records[count : len(records) - count]
+        random = [rest[index] for index in np.random.default_rng(0).permutation(len(rest))[: self._settings.images]]
+        groups = {"best": records[:count], "random": random, "worst": records[len(records) - count :][::-1]}
+        return {word: chosen for word, chosen in groups.items() if chosen}
+
+    def _iou(self, record: ImageRecord, name: str) -> float:
+        assert self._truth is not None
+        classes = self._manifest.classes
+        if record.id not in self._truth:
+            return 0.0
+        masks = self._truth[record.id], self._masks[name][record.id]
+        return mean_iou(confusion_matrix(*masks, len(classes), classes.ignore, "background"))
 
     def pictures(self, record: ImageRecord, names: list[str]) -> dict[str, RGB]:
         """Image, activation maps where there are some, masks, truth."""
@@ -108,7 +116,8 @@ class _Gallery:
             found["activation"] = shrink(heat(image, self._scores[record.id]), side)
         for name in names:
             found[name] = shrink(overlay(image, self._masks[name][record.id], classes), side)
-        found["truth"] = shrink(overlay(image, self._truth[record.id], classes), side)
+        if self._truth is not None and record.id in self._truth:
+            found["truth"] = shrink(overlay(image, self._truth[record.id], classes), side)
         return found
 
     def title(self, record: ImageRecord) -> str:
@@ -126,6 +135,8 @@ def _plots(inputs: Inputs) -> list[tuple[str, str]]:
     plots = [
         (f"losses of the {name}", line_plot(_losses(path), "step", "loss")) for name, path in inputs.curves.items()
     ]
+    if inputs.threshold is None:
+        return plots
     found: dict[str, Any] = json.loads(inputs.threshold.read_text())
     across, up = zip(*found["curve"], strict=True)
     title = f"background threshold of CAMs on {found['split']} ({found['images']} images): best {found['threshold']:g}"

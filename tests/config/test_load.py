@@ -7,7 +7,7 @@ from pipeline.config.load import load_run, resolve
 from pipeline.errors import PseudomaskError
 
 CONFIGS = Path(__file__).parents[2] / "configs"
-ALL = sorted(path for path in CONFIGS.rglob("*.yaml") if path.parent.name != "datasets")
+ALL = sorted(path for path in CONFIGS.rglob("*.yaml") if path.parent.name not in ("datasets", "own"))
 
 
 def demo(**changes):

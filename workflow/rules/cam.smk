@@ -26,17 +26,15 @@ cams = stage(
     cfg.cams,
     {"manifest": manifest, "weights": classifier["weights"]},
 )
-threshold = stage(
-    "search_threshold",
-    "search_threshold",
-    cfg.threshold,
-    {"manifest": manifest, "scores": cams["scores"], "truth": truth["masks"]},
-)
-maps = {
-    "manifest": manifest,
-    "scores": cams["scores"],
-    "threshold": threshold["threshold"],
-}
+maps = {"manifest": manifest, "scores": cams["scores"]}
+if cfg.threshold is not None:
+    threshold = stage(
+        "search_threshold",
+        "search_threshold",
+        cfg.threshold,
+        {**maps, "truth": truth["masks"]},
+    )
+    maps["threshold"] = threshold["threshold"]
 cam_masks = stage("label_cams", "label_scores", cfg.labels, maps)
 if cfg.refine.par is not None:
     par = stage("refine_par", "refine_par", cfg.refine.par, maps)
@@ -60,46 +58,46 @@ predicted = {"manifest": manifest, "scores": prediction["scores"]}
 prediction_masks = stage("label_predictions", "label_scores", cfg.labels, predicted)
 prediction_crf = stage("predict_crf", "refine_crf", cfg.predict_crf, predicted)
 
-rows = {
-    "CAM": (cam_masks, cfg.threshold.split, False, cfg.cams.multi_scale),
-    "pseudo-mask": (pseudo_masks, cfg.threshold.split, True, cfg.cams.multi_scale),
-    "segmenter": (prediction_masks, cfg.predict.split, False, cfg.predict.multi_scale),
-    "segmenter + CRF": (
-        prediction_crf,
-        cfg.predict.split,
-        True,
-        cfg.predict.multi_scale,
-    ),
+masks = {
+    "CAM": cam_masks["masks"],
+    "pseudo-mask": pseudo_masks["masks"],
+    "segmenter": prediction_masks["masks"],
+    "segmenter + CRF": prediction_crf["masks"],
 }
-entries = [
-    Entry(name=name, split=split, crf=crf, scales=looks.scales, flip=looks.flip)
-    for name, (_, split, crf, looks) in rows.items()
-]
-masks = {name: made["masks"] for name, (made, *_) in rows.items()}
-evaluation = stage(
-    "evaluation",
-    "evaluate",
-    EvaluateStage(**cfg.evaluation.model_dump(), entries=entries, seed=cfg.seed),
-    {"manifest": manifest, "truth": truth["masks"], "masks": masks},
-)
+shown = {
+    "manifest": manifest,
+    "scores": cams["scores"],
+    "masks": masks,
+    "curves": {"classifier": classifier["curves"], "segmenter": segmenter["curves"]},
+}
+if cfg.evaluation is not None:
+    entries = [
+        Entry(name=name, split=split, crf=crf, **looks.model_dump())
+        for name, split, crf, looks in (
+            ("CAM", cfg.threshold.split, False, cfg.cams.multi_scale),
+            ("pseudo-mask", cfg.threshold.split, True, cfg.cams.multi_scale),
+            ("segmenter", cfg.predict.split, False, cfg.predict.multi_scale),
+            ("segmenter + CRF", cfg.predict.split, True, cfg.predict.multi_scale),
+        )
+    ]
+    evaluation = stage(
+        "evaluation",
+        "evaluate",
+        EvaluateStage(**cfg.evaluation.model_dump(), entries=entries, seed=cfg.seed),
+        {"manifest": manifest, "truth": truth["masks"], "masks": masks},
+    )
+    shown |= {
+        "metrics": evaluation["metrics"],
+        "truth": truth["masks"],
+        "threshold": threshold["threshold"],
+    }
 report_page = stage(
     "report",
     "report",
     ReportStage(
         **cfg.report.model_dump(), title=f"{cfg.run}: {cfg.method}, seed {cfg.seed}"
     ),
-    {
-        "manifest": manifest,
-        "metrics": evaluation["metrics"],
-        "truth": truth["masks"],
-        "scores": cams["scores"],
-        "masks": masks,
-        "curves": {
-            "classifier": classifier["curves"],
-            "segmenter": segmenter["curves"],
-        },
-        "threshold": threshold["threshold"],
-    },
+    shown,
 )
 
 
@@ -125,15 +123,17 @@ use rule infer_cams as cam_infer_cams with:
         spec=cams.spec,
 
 
-use rule search_threshold as cam_search_threshold with:
-    input:
-        ancient(threshold.input_files),
-    output:
-        **stage_outputs(threshold),
-    log:
-        threshold.log,
-    params:
-        spec=threshold.spec,
+if cfg.threshold is not None:
+
+    use rule search_threshold as cam_search_threshold with:
+        input:
+            ancient(threshold.input_files),
+        output:
+            **stage_outputs(threshold),
+        log:
+            threshold.log,
+        params:
+            spec=threshold.spec,
 
 
 use rule label_scores as cam_label_cams with:
@@ -215,15 +215,17 @@ use rule refine_crf as cam_predict_crf with:
         spec=prediction_crf.spec,
 
 
-use rule evaluate as cam_evaluation with:
-    input:
-        ancient(evaluation.input_files),
-    output:
-        **stage_outputs(evaluation),
-    log:
-        evaluation.log,
-    params:
-        spec=evaluation.spec,
+if cfg.evaluation is not None:
+
+    use rule evaluate as cam_evaluation with:
+        input:
+            ancient(evaluation.input_files),
+        output:
+            **stage_outputs(evaluation),
+        log:
+            evaluation.log,
+        params:
+            spec=evaluation.spec,
 
 
 use rule report_run as cam_report with:

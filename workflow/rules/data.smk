@@ -16,13 +16,6 @@ if cfg.data.source == "scenes":
 
 
 data = stage("data", "import_data", cfg.data, scenes, **data_sources("images"))
-truth = stage(
-    "truth",
-    "import_truth",
-    cfg.data,
-    {"manifest": data["manifest"], **scenes},
-    **data_sources("masks"),
-)
 
 
 use rule import_data as data_import with:
@@ -36,12 +29,21 @@ use rule import_data as data_import with:
         spec=data.spec,
 
 
-use rule import_truth as data_truth with:
-    input:
-        ancient(truth.input_files),
-    output:
-        **stage_outputs(truth),
-    log:
-        truth.log,
-    params:
-        spec=truth.spec,
+if cfg.data.masks is not None:
+    truth = stage(
+        "truth",
+        "import_truth",
+        cfg.data,
+        {"manifest": data["manifest"], **scenes},
+        **data_sources("masks"),
+    )
+
+    use rule import_truth as data_truth with:
+        input:
+            ancient(truth.input_files),
+        output:
+            **stage_outputs(truth),
+        log:
+            truth.log,
+        params:
+            spec=truth.spec,

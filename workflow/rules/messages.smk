@@ -11,7 +11,8 @@ onstart:
 
 onsuccess:
     if plan.stages["report"].done:
-        print(Path(plan.stages["evaluation"]["table"].path).read_text())
+        if "evaluation" in plan.stages:
+            print(Path(plan.stages["evaluation"]["table"].path).read_text())
         print(f"pictures and tables: results/{cfg.run}/report/index.html")
 
 

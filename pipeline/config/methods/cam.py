@@ -24,22 +24,26 @@ class RefineSettings(Settings):
 
 
 class Config(RunConfig):
-    """Configuration of a run of method ``cam``."""
+    """Configuration of method ``cam``; ``threshold`` and ``evaluation`` need true masks, null leaves them out."""
 
     method: Literal["cam"]
     classifier: ClassifierSettings
     cams: CamSettings = CamSettings(split="train")
-    threshold: ThresholdSettings = ThresholdSettings(split="train")
+    threshold: ThresholdSettings | None = None
     labels: LabelSettings = LabelSettings()
     refine: RefineSettings = RefineSettings()
     segmenter: SegmenterSettings
     predict: InferenceSettings = InferenceSettings(split="val")
     predict_crf: CrfStage = CrfStage()
-    evaluation: EvaluationSettings = EvaluationSettings()
+    evaluation: EvaluationSettings | None = None
     report: ReportSettings = ReportSettings()
 
     @model_validator(mode="after")
     def _splits_are_named(self) -> "Config":
+        if self.data.masks is None and (self.threshold is not None or self.evaluation is not None):
+            raise ValueError("without true masks (data.masks: null) set threshold: null and evaluation: null")
+        if self.evaluation is not None and self.threshold is None:
+            raise ValueError("evaluation measures CAMs on threshold.split; set threshold, or evaluation: null")
         for section, split in (("cams", self.cams.split), ("predict", self.predict.split)):
             if split is None:
                 raise ValueError(

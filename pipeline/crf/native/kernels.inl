@@ -256,6 +256,11 @@ template <> CRF_INLINE void softmax4<f4, 1>(float *rows) {
 }
 #endif
 
+// Ask for memory that is read next; the strides of so many streams escape the hardware.
+template <class T> CRF_INLINE void fetch(const T *from, int count) {
+    for (int i = 0; i < count; i += 64 / int(sizeof(T))) __builtin_prefetch(from + i);
+}
+
 template <class V, int NV> struct Rows {
     static constexpr int lanes = Traits<V>::lanes;
     static constexpr int width = NV * lanes;
@@ -275,12 +280,20 @@ template <class V, int NV> struct Rows {
         for (; i + 4 <= n; i += 4) softmax4<V, NV>(rows + i * width);
         for (; i < n; i++) softmax1<V, NV>(rows + i * width);
     }
+    static CRF_INLINE void fetch_block(const float *rows, int64_t p, const TermView *terms, int count) {
+        fetch(rows + p * width, kBlock * width);
+        for (int t = 0; t < count; t++) {
+            fetch(terms[t].rows + p * terms[t].vertices, kBlock * terms[t].vertices);
+            fetch(terms[t].weights + p * terms[t].vertices, kBlock * terms[t].vertices);
+        }
+    }
     // Slicing, softmax and splatting take turns over blocks that stay in the first cache: interleaved pixel by pixel,
     // the loads of one wait for the stores of the other, which costs more than the detour.
     static void step(const float *rows, int64_t n, const TermView *terms, int count, bool slice) {
         alignas(64) float block[kBlock * width];
         for (int64_t p = 0; p < n; p += kBlock) {
             const int64_t length = n - p < kBlock ? n - p : kBlock;
+            if (p + 2 * kBlock <= n) fetch_block(rows, p + kBlock, terms, count);
             add_messages(rows + p * width, block, p, length, terms, slice ? count : 0);
             softmax(block, length);
             for (int t = 0; t < count; t++) splat_run(block, p, length, terms[t]);
