@@ -32,6 +32,9 @@ test-slow: setup  ## long trials
 bench: setup  ## benchmarks, with peers in the same run
 	@for script in tests/benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
+sanitize: setup  ## the C++ engine under address and undefined-behaviour sanitizers, on random input
+	$(BIN)/python tests/crf/sanitize.py --seconds 60
+
 lint: setup  ## style, layers, workflow
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

@@ -133,9 +133,36 @@ def import_csv(
     val: Annotated[float, typer.Option(help="share of images kept for validation", min=0, max=0.9)] = 0.2,
 ) -> None:
     """Set up your own images with a table of tags."""
-    from pipeline.data.own_images import set_up
+    from pipeline.data.set_up import set_up_csv
 
-    typer.echo(set_up(images, table, name, val))
+    typer.echo(set_up_csv(images, table, name, val))
+
+
+@imports.command("voc")
+def import_voc(
+    folder: Annotated[Path, typer.Argument(help="folder with JPEGImages/, ImageSets/ and Annotations/ or masks")],
+    name: Annotated[str, typer.Option(help="name of the data set; configs/datasets/NAME.yaml is written")],
+    classes: Annotated[
+        str | None, typer.Option(help="names joined by commas, in mask order; default: VOC's 20")
+    ] = None,
+) -> None:
+    """Set up a data set in the layout of PASCAL VOC."""
+    from pipeline.data.set_up import VOC_CLASSES, set_up_voc
+
+    typer.echo(set_up_voc(folder, name, classes.split(",") if classes else VOC_CLASSES))
+
+
+@imports.command("coco")
+def import_coco(
+    images: Annotated[Path, typer.Option(help="folder of images")],
+    train: Annotated[Path, typer.Option(help="instances JSON to train on")],
+    val: Annotated[Path, typer.Option(help="instances JSON to measure on")],
+    name: Annotated[str, typer.Option(help="name of the data set; configs/datasets/NAME.yaml is written")],
+) -> None:
+    """Set up a data set with COCO's instances files."""
+    from pipeline.data.set_up import set_up_coco
+
+    typer.echo(set_up_coco(images, train, val, name))
 
 
 @app.command()

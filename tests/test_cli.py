@@ -1,8 +1,10 @@
+import json
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from pipeline.artifacts.masks import MaskStore, MaskWriter
@@ -58,9 +60,36 @@ def test_a_mistake_is_one_line_without_traceback(tmp_path):
     assert "Traceback" not in done.stderr
 
 
-def test_own_images_become_a_data_set(tmp_path, monkeypatch):
-    from PIL import Image
+def test_voc_and_coco_layouts_become_data_sets(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PSEUDOMASK_DATA", raising=False)
+    for folder in ("v/JPEGImages", "v/ImageSets/Segmentation", "v/SegmentationClass"):
+        (tmp_path / folder).mkdir(parents=True)
+    done = run(app, ["import", "voc", "v", "--name", "mine"])
+    assert "VOC's layout" in str(done.exception)
+    for split, image_id in (("train", "a"), ("val", "b")):
+        (tmp_path / f"v/ImageSets/Segmentation/{split}.txt").write_text(f"{image_id}\n")
+        Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / f"v/JPEGImages/{image_id}.jpg")
+        Image.fromarray(np.eye(8, dtype=np.uint8) * 2).save(tmp_path / f"v/SegmentationClass/{image_id}.png")
+    done = run(app, ["import", "voc", "v", "--name", "mine", "--classes", "cat,dog"])
+    assert "configs/mine.yaml" in done.output
+    done = run(app, ["import", "check", "configs/datasets/mine.yaml"])
+    assert "split train: 1 images\n  cat 0, dog 1" in done.output
 
+    annotation = {"id": 1, "image_id": 7, "category_id": 3, "bbox": [1, 1, 4, 4], "area": 16, "iscrowd": 0}
+    instances = {
+        "images": [{"id": 7, "file_name": "a.jpg", "height": 8, "width": 8}],
+        "annotations": [annotation | {"segmentation": [[1, 1, 5, 1, 5, 5, 1, 5]]}],
+        "categories": [{"id": 3, "name": "dog"}],
+    }
+    (tmp_path / "one.json").write_text(json.dumps(instances))
+    command = ["import", "coco", "--images", "v/JPEGImages", "--train", "one.json", "--val", "one.json", "--name", "c"]
+    assert run(app, command).exit_code == 0
+    done = run(app, ["import", "check", "configs/datasets/c.yaml"])
+    assert "split val: 1 images\n  dog 1" in done.output
+
+
+def test_own_images_become_a_data_set(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("PSEUDOMASK_DATA", raising=False)
     (tmp_path / "photos").mkdir()

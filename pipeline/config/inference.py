@@ -22,9 +22,11 @@ class InferenceSettings(Settings):
     split: str | None = Field(default=None, description="split to predict, several joined by +; null: all images")
     multi_scale: MultiScaleSettings = MultiScaleSettings(scales=(1.0,), flip=False)
     fusion: Literal["mean", "max"] = Field(default="mean", description="how scores of several scales are joined")
-    short_side: int | None = Field(
-        default=None, ge=1, description="length the short side is resized to before scales apply; null: own size"
+    resize: Literal["none", "short_side", "square"] = Field(
+        default="none",
+        description="none: own size; short_side: that side gets `side` pixels; square: both do (DuPL 448, KTSE 512)",
     )
+    side: int = Field(default=512, ge=16, description="pixels for `resize`, before scales apply")
     stride: int = Field(default=4, ge=1, description="image pixels per stored score")
     min_probability: float = Field(
         default=0.01, ge=0, lt=1, description="classes that nowhere exceed this probability are not stored"

@@ -50,24 +50,23 @@ class ViewMaker:
         self._std = torch.tensor(settings.std, device=self.device).view(1, 3, 1, 1) * 255
 
     def of(
-        self, image: NDArray[np.uint8], multi_scale: MultiScaleSettings, short_side: int | None = None
+        self, image: NDArray[np.uint8], multi_scale: MultiScaleSettings, size: tuple[float, float] | None = None
     ) -> Iterator[Tensor]:
         """One batch per scale: the image and, with ``flip``, its mirror image.
 
         Args:
             image: uint8 RGB (H, W, 3).
             multi_scale: factors and mirroring.
-            short_side: length of the short side at factor 1; None: that of the image.
+            size: height and width at factor 1; None: those of the image.
 
         Returns:
             float32 (1 or 2, 3, h, w), normalised; resized bicubically with antialiasing, as PIL does.
         """
         pixels = torch.from_numpy(image).to(self.device).permute(2, 0, 1)[None].float()
-        height, width = image.shape[:2]
-        unit = 1.0 if short_side is None else short_side / min(height, width)
+        height, width = size or image.shape[:2]
         for scale in multi_scale.scales:
-            size = (self._side(height * unit * scale), self._side(width * unit * scale))
-            view = (_resize(pixels, size) - self._mean) / self._std
+            seen = (self._side(height * scale), self._side(width * scale))
+            view = (_resize(pixels, seen) - self._mean) / self._std
             both = torch.cat([view, view.flip(-1)]) if multi_scale.flip else view
             yield both.contiguous(memory_format=self._layout)
 

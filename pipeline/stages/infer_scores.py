@@ -17,7 +17,7 @@ from pipeline.nets.exported import check_classes, load_segmenter
 from pipeline.nets.inference import ViewMaker, join_mirrored, read_images, strided_size
 from pipeline.nets.segmentation import SegmentationNetwork
 
-__all__ = ["Inputs", "Outputs", "Settings", "probabilities", "run", "strong_classes"]
+__all__ = ["Inputs", "Outputs", "Settings", "probabilities", "resized", "run", "strong_classes"]
 
 
 @dataclass(frozen=True)
@@ -62,9 +62,10 @@ def probabilities(
     Returns:
         float32 (C, ceil(H / stride), ceil(W / stride)), summing to 1 over C.
     """
-    size = strided_size((image.shape[0], image.shape[1]), settings.stride)
+    own = (image.shape[0], image.shape[1])
+    size = strided_size(own, settings.stride)
     logits = []
-    for view in views.of(image, settings.multi_scale, settings.short_side):
+    for view in views.of(image, settings.multi_scale, resized(own, settings)):
         with views.autocast():
             seen = network(view)
         logits.append(upsample(join_mirrored(seen.float())[None], size)[0])
@@ -72,6 +73,14 @@ def probabilities(
     joined = stacked.mean(0) if settings.fusion == "mean" else stacked.amax(0)
     result: NDArray[np.float32] = joined.softmax(0).cpu().numpy()
     return result
+
+
+def resized(size: tuple[int, int], settings: Settings) -> tuple[float, float]:
+    """Height and width at which an image of ``size`` is seen at scale 1."""
+    if settings.resize == "square":
+        return settings.side, settings.side
+    factor = settings.side / min(size) if settings.resize == "short_side" else 1.0
+    return size[0] * factor, size[1] * factor
 
 
 def strong_classes(values: NDArray[np.float32], least: float) -> NDArray[np.int64]:

@@ -19,9 +19,9 @@ def _image(height: int = 31, width: int = 45) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
 
 
-def _views(image, scales=(1.0,), flip=False, multiple=1, short_side=None):
+def _views(image, scales=(1.0,), flip=False, multiple=1, size=None):
     maker = ViewMaker(nn.Conv2d(3, 1, 1), HALF, multiple, CPU)
-    return list(maker.of(image, MultiScaleSettings(scales=scales, flip=flip), short_side))
+    return list(maker.of(image, MultiScaleSettings(scales=scales, flip=flip), size))
 
 
 def test_the_image_itself_is_only_normalised():
@@ -50,7 +50,7 @@ def test_flip_makes_pairs():
         ({"scales": (2.0,)}, (62, 90)),
         ({"multiple": 16}, (32, 48)),
         ({"multiple": 16, "scales": (0.1,)}, (16, 16)),
-        ({"short_side": 62}, (62, 90)),
+        ({"size": (62, 90)}, (62, 90)),
         ({"scales": (0.01,)}, (1, 1)),
     ],
 )

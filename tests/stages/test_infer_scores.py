@@ -81,9 +81,14 @@ def test_split_chooses_images(world):
     assert _run(world[0], split="val").ids == ("val",)
 
 
+def test_a_square_is_what_the_network_sees_and_the_image_what_is_stored(world):
+    found = _run(world[0], resize="square", side=64)["val"]
+    assert found.values.shape[-2:] == _run(world[0])["val"].values.shape[-2:]
+
+
 def test_short_side_resizes_what_the_network_sees_not_what_is_stored(world):
     own = _run(world[0])["val"]
-    resized = _run(world[0], short_side=66)["val"]
+    resized = _run(world[0], resize="short_side", side=66)["val"]
     assert resized.values.shape[1:] == own.values.shape[1:]
     assert resized.size == own.size
     assert not np.allclose(own.values[:1], resized.values[:1], atol=1e-2)
