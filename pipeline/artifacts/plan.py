@@ -174,6 +174,11 @@ class Plan:
         self.stages[name] = stage
         return stage
 
+    def given(self, path: Path) -> Artifact:
+        """A finished file of the user's, as input of a stage; its content stands for it."""
+        (digest,) = self._digests.digests([path])
+        return Artifact(str(path), f"file:{digest[:16]}")
+
     def _source_digest(self, sources: Sequence[Path], root: Path) -> str | None:
         if not sources:
             return None

@@ -1,9 +1,15 @@
 """The keys every method's configuration has."""
 
-from pydantic import Field
+from typing import Self
+
+from pydantic import Field, model_validator
 
 from pipeline.config.base import Settings
 from pipeline.config.data import DataSettings
+from pipeline.config.evaluation import EvaluationSettings
+from pipeline.config.inference import InferenceSettings
+from pipeline.config.refine import CrfStage
+from pipeline.config.report import ReportSettings
 from pipeline.config.runtime import RuntimeSettings
 
 
@@ -15,3 +21,15 @@ class RunConfig(Settings):
     seed: int = Field(default=0, ge=0, description="seed of every random choice of the run")
     runtime: RuntimeSettings = RuntimeSettings()
     data: DataSettings
+    predict: InferenceSettings = InferenceSettings(split="val")
+    predict_crf: CrfStage | None = None
+    evaluation: EvaluationSettings | None = None
+    report: ReportSettings = ReportSettings()
+
+    @model_validator(mode="after")
+    def _results_can_be_made(self) -> Self:
+        if self.data.masks is None and self.evaluation is not None:
+            raise ValueError("without true masks (data.masks: null) set evaluation: null")
+        if self.predict.split is None:
+            raise ValueError("predict.split must name a split: it is measured on")
+        return self

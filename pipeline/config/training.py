@@ -32,13 +32,23 @@ class AugmentSettings(Settings):
     long_side: tuple[int, int] | None = Field(
         default=(320, 640), description="long side after resizing; null: as it is"
     )
+    short_side: tuple[int, int] | None = Field(
+        default=None, description="short side after resizing (rloss); null: not used"
+    )
+    mask_resize: Literal["nearest", "scatter"] = Field(
+        default="nearest", description="scatter: every labelled pixel keeps a place when sizes change, as clicks need"
+    )
     crop: int = Field(default=320, ge=16, description="side of the square crop; smaller images are padded")
     flip: float = Field(default=0.5, ge=0, le=1, description="probability of mirroring")
     brightness: float = Field(default=0.0, ge=0, lt=1, description="factor 1 +- this")
     contrast: float = Field(default=0.0, ge=0, lt=1, description="factor 1 +- this")
     saturation: float = Field(default=0.0, ge=0, lt=1, description="factor 1 +- this")
 
-    @field_validator("long_side")
+    blur: float = Field(
+        default=0.0, ge=0, le=1, description="probability of a Gaussian blur of up to one pixel's deviation"
+    )
+
+    @field_validator("long_side", "short_side")
     @classmethod
     def _ordered(cls, value: tuple[int, int] | None) -> tuple[int, int] | None:
         if value is not None and not 16 <= value[0] <= value[1]:

@@ -1,6 +1,8 @@
 """Random changes of a training image and what belongs to it; every draw comes from the generator given."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -8,37 +10,38 @@ from numpy.typing import NDArray
 
 from pipeline.config.training import AugmentSettings
 
+Masks = Mapping[str, NDArray[np.uint8]]
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 @dataclass(frozen=True)
 class Sample:
-    """An image with its mask.
+    """An image with its masks.
 
     Attributes:
         image: uint8 RGB (H, W, 3).
-        mask: uint8 (H, W) or None.
+        masks: uint8 (H, W) by name.
         valid: bool (H, W), False where padded.
     """
 
     image: NDArray[np.uint8]
-    mask: NDArray[np.uint8] | None
+    masks: Masks
     valid: NDArray[np.bool_]
 
 
 def augment(
     image: NDArray[np.uint8],
-    mask: NDArray[np.uint8] | None,
+    masks: Masks,
     settings: AugmentSettings,
     fill: NDArray[np.uint8],
     ignore: int,
     draw: np.random.Generator,
 ) -> Sample:
-    """Resize, mirror, crop and change colours.
+    """Resize, mirror, crop, blur and change colours.
 
     Args:
         image: uint8 RGB (H, W, 3).
-        mask: uint8 (H, W) or None.
+        masks: uint8 (H, W) by name.
         settings: ranges and probabilities.
         fill: uint8 (3,) colour of padding, usually the mean the network subtracts.
         ignore: mask value of padding.
@@ -47,32 +50,47 @@ def augment(
     Returns:
         A sample of ``settings.crop`` squared.
     """
-    sample = Sample(image, mask, np.ones(image.shape[:2], bool))
-    if settings.long_side is not None:
-        low, high = settings.long_side
-        sample = resize_long_side(sample, int(draw.integers(low, high + 1)))
+    sample = Sample(image, masks, np.ones(image.shape[:2], bool))
+    for side, lengths in ((max, settings.long_side), (min, settings.short_side)):
+        if lengths is not None:
+            length = int(draw.integers(lengths[0], lengths[1] + 1))
+            sample = resize(sample, length / side(image.shape[:2]), settings.mask_resize, ignore)
     if draw.random() < settings.flip:
         sample = mirror(sample)
     sample = crop(sample, settings.crop, fill, ignore, draw.random(2))
+    if settings.blur and draw.random() < settings.blur:
+        sample = replace(sample, image=_uint8(cv2.GaussianBlur(sample.image, (0, 0), max(draw.random(), 0.05))))
     return replace(sample, image=jitter(sample.image, settings, draw.uniform(-1, 1, 3)))
 
 
-def resize_long_side(sample: Sample, length: int) -> Sample:
-    """Scale so that the longer side has ``length`` pixels; masks by nearest neighbour."""
+def resize(sample: Sample, factor: float, how: Literal["nearest", "scatter"], ignore: int) -> Sample:
+    """Scale image and masks; ``scatter`` moves every labelled pixel, so that clicks survive shrinking."""
     height, width = sample.valid.shape
-    factor = length / max(height, width)
     size = (max(1, round(width * factor)), max(1, round(height * factor)))
     # Averaging keeps small structures from aliasing when shrinking; it is no good for enlarging.
-    how = cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR
-    image = cv2.resize(sample.image, size, interpolation=how)
-    mask = None if sample.mask is None else cv2.resize(sample.mask, size, interpolation=cv2.INTER_NEAREST_EXACT)
-    return Sample(_uint8(image), None if mask is None else _uint8(mask), np.ones(image.shape[:2], bool))
+    image = cv2.resize(sample.image, size, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR)
+    masks = {
+        name: scatter(mask, size, ignore)
+        if how == "scatter"
+        else _uint8(cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST_EXACT))
+        for name, mask in sample.masks.items()
+    }
+    return Sample(_uint8(image), masks, np.ones(image.shape[:2], bool))
+
+
+def scatter(mask: NDArray[np.uint8], size: tuple[int, int], ignore: int) -> NDArray[np.uint8]:
+    """Labelled pixels of a sparse mask at another ``size`` (width, height); the last of several in one place stays."""
+    rows, columns = np.nonzero(mask != ignore)
+    result = np.full(size[::-1], ignore, np.uint8)
+    down, across = (rows + 0.5) * (size[1] / mask.shape[0]), (columns + 0.5) * (size[0] / mask.shape[1])
+    result[down.astype(np.intp), across.astype(np.intp)] = mask[rows, columns]
+    return result
 
 
 def mirror(sample: Sample) -> Sample:
     """Left becomes right."""
-    mask = None if sample.mask is None else sample.mask[:, ::-1]
-    return Sample(sample.image[:, ::-1], mask, sample.valid[:, ::-1])
+    masks = {name: mask[:, ::-1] for name, mask in sample.masks.items()}
+    return Sample(sample.image[:, ::-1], masks, sample.valid[:, ::-1])
 
 
 def crop(sample: Sample, side: int, fill: NDArray[np.uint8], ignore: int, position: NDArray[np.float64]) -> Sample:
@@ -93,11 +111,11 @@ def crop(sample: Sample, side: int, fill: NDArray[np.uint8], ignore: int, positi
     image[target] = sample.image[source]
     valid = np.zeros((side, side), bool)
     valid[target] = sample.valid[source]
-    if sample.mask is None:
-        return Sample(image, None, valid)
-    mask = np.full((side, side), ignore, np.uint8)
-    mask[target] = sample.mask[source]
-    return Sample(image, mask, valid)
+    masks = {}
+    for name, mask in sample.masks.items():
+        masks[name] = np.full((side, side), ignore, np.uint8)
+        masks[name][target] = mask[source]
+    return Sample(image, masks, valid)
 
 
 def _overlap(length: int, side: int, position: float) -> tuple[slice, slice]:

@@ -1,5 +1,6 @@
 """Training samples by number: sample n of a run is the same whatever worker makes it and whenever."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,8 +52,8 @@ class TrainingSamples(Dataset[dict[str, Tensor]]):
     Args:
         manifest: images to draw from; each epoch visits every one once, in an order of its own.
         root: data root.
-        fields: ``tags`` and ``mask`` as the objective needs them.
-        masks: store with a mask for every image, if ``mask`` is a field.
+        fields: what the objective needs beside images: ``tags`` and names of masks.
+        masks: store with a mask for every image, by field.
         augmentation: random changes.
         normalisation: mean and standard deviation of the network.
         seed: seed of order and augmentation.
@@ -66,14 +67,18 @@ class TrainingSamples(Dataset[dict[str, Tensor]]):
         manifest: Manifest,
         root: Path,
         fields: frozenset[str],
-        masks: MaskStore | None,
+        masks: Mapping[str, MaskStore],
         augmentation: AugmentSettings,
         normalisation: Normalisation,
         seed: int,
     ) -> None:
         if not len(manifest):
             raise PseudomaskError("there is no image to train on; check the split")
-        self._manifest, self._root, self._fields, self._masks = manifest, root, fields, masks
+        self._manifest, self._root, self._fields = manifest, root, fields
+        missing = fields - {"tags"} - masks.keys()
+        if missing:
+            raise PseudomaskError(f"the objective learns from masks '{min(missing)}', which are not connected")
+        self._masks = {name: store for name, store in masks.items() if name in fields}
         self._augmentation, self._seed = augmentation, seed
         self._fill = normalisation.fill
         self._mean = np.array(normalisation.mean, np.float32) * 255
@@ -84,10 +89,12 @@ class TrainingSamples(Dataset[dict[str, Tensor]]):
         for record in self._manifest:
             if "tags" in self._fields and record.tags is None:
                 raise PseudomaskError(f"image '{record.id}' has no tags; add them or leave it out of the split")
-            if "mask" in self._fields and (self._masks is None or record.id not in self._masks):
-                raise PseudomaskError(
-                    f"image '{record.id}' has no mask to train on; check the stage that makes the masks"
-                )
+            for name, store in self._masks.items():
+                if record.id not in store:
+                    raise PseudomaskError(
+                        f"image '{record.id}' has no '{name}' in {store.path}; check the stage that makes it, "
+                        "or leave the image out of the split"
+                    )
 
     def record(self, number: int) -> ImageRecord:
         """The image sample ``number`` shows."""
@@ -99,29 +106,28 @@ class TrainingSamples(Dataset[dict[str, Tensor]]):
         """Fields of :class:`pipeline.methods.objective.Batch` for one sample, without the batch axis."""
         record = self.record(number)
         image = load_record(record, self._root)
-        mask = self._mask(record) if "mask" in self._fields else None
+        masks = {name: self._mask(record, store) for name, store in self._masks.items()}
         classes = self._manifest.classes
         draw = generator(self._seed, AUGMENT, number)
-        sample = augment(image, mask, self._augmentation, self._fill, classes.ignore, draw)
+        sample = augment(image, masks, self._augmentation, self._fill, classes.ignore, draw)
         pixels = (sample.image.astype(np.float32) - self._mean) * self._scale
         result = {
             "image": torch.from_numpy(pixels).permute(2, 0, 1).contiguous(),
             "valid": torch.from_numpy(np.ascontiguousarray(sample.valid)),
         }
-        if sample.mask is not None:
-            result["mask"] = torch.from_numpy(sample.mask.astype(np.int64))
+        for name, mask in sample.masks.items():
+            result[name] = torch.from_numpy(mask.astype(np.int64))
         if "tags" in self._fields:
             tags = torch.zeros(len(classes) - 1)
             tags[[index - 1 for index in record.tags or ()]] = 1
             result["tags"] = tags
         return result
 
-    def _mask(self, record: ImageRecord) -> NDArray[np.uint8]:
-        assert self._masks is not None
-        mask = self._masks[record.id]
+    def _mask(self, record: ImageRecord, store: MaskStore) -> NDArray[np.uint8]:
+        mask = store[record.id]
         if mask.shape != (record.height, record.width):
             raise PseudomaskError(
-                f"mask of '{record.id}' in {self._masks.path} is {mask.shape[1]}x{mask.shape[0]}, "
+                f"mask of '{record.id}' in {store.path} is {mask.shape[1]}x{mask.shape[0]}, "
                 f"its image {record.width}x{record.height}"
             )
         return mask

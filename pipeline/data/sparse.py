@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.config.classes import ClassTable
+from pipeline.config.labels import SparseLabelSettings
 from pipeline.errors import PseudomaskError
 
 Mask = NDArray[np.uint8]
@@ -25,6 +26,18 @@ class Click:
     x: int
     y: int
     class_index: int
+
+
+def label_files(settings: SparseLabelSettings, root: Path) -> list[Path]:
+    """The user's files that clicks or scribbles are read from; none where they are simulated."""
+    if settings.source == "masks":
+        return []
+    if settings.kind == "clicks":
+        return [root / name for name in (settings.clicks, settings.background_clicks) if name]
+    folder = root / str(settings.scribbles)
+    if not folder.is_dir():
+        raise PseudomaskError(f"labels.scribbles: the folder {folder} does not exist")
+    return sorted(path for path in folder.iterdir() if path.suffix in (".xml", ".png"))
 
 
 def read_clicks(

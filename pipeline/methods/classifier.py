@@ -3,9 +3,8 @@
 Loss: mean over classes of binary cross-entropy on logits (``multilabel_soft_margin_loss`` of the reference codes).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar
 
 from torch import Tensor
 from torch.nn import functional as F
@@ -21,7 +20,7 @@ __all__ = ["Classifier", "Settings", "build"]
 class Classifier(Objective):
     """Trains a :class:`ClassificationNetwork` on tags."""
 
-    fields: ClassVar[frozenset[str]] = frozenset({"tags"})
+    fields = frozenset({"tags"})
 
     def __init__(self, network: ClassificationNetwork, lr_scale: float) -> None:
         super().__init__()
@@ -44,7 +43,7 @@ class Classifier(Objective):
         return self.network
 
 
-def build(settings: Settings, classes: ClassTable, weights_root: Path) -> Classifier:
+def build(settings: Settings, classes: ClassTable, weights_root: Path, networks: Mapping[str, Path]) -> Classifier:  # noqa: ARG001
     """The objective, its backbone initialised from ``settings.network.weights`` below ``weights_root``.
 
     Raises:

@@ -3,7 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, TypedDict
+from typing import TypedDict
 
 from torch import Tensor, nn
 
@@ -15,12 +15,14 @@ class Batch(TypedDict, total=False):
     valid: bool (B, H, W), False where augmentation padded.
     tags: float32 (B, C-1), 1 for present foreground classes.
     mask: int64 (B, H, W) class indices, the ignore value where nothing is known or padded.
+    pseudo: as ``mask``, made by an earlier network.
     """
 
     image: Tensor
     valid: Tensor
     tags: Tensor
     mask: Tensor
+    pseudo: Tensor
 
 
 @dataclass(frozen=True)
@@ -46,8 +48,9 @@ class Objective(nn.Module):
     (seed, step), so a resumed run draws the same numbers.
     """
 
-    fields: ClassVar[frozenset[str]] = frozenset()
-    """Names of the :class:`Batch` fields beside ``image`` and ``valid`` that the objective needs."""
+    fields: frozenset[str] = frozenset()
+    """Names of the :class:`Batch` fields beside ``image`` and ``valid`` that the objective needs; all but ``tags``
+    are masks. Objectives whose settings decide set it on the instance."""
 
     @abstractmethod
     def parameter_groups(self) -> Sequence[ParameterGroup]:

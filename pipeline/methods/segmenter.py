@@ -3,9 +3,8 @@
 The loss is the mean over labelled pixels of the whole batch. Not here: the multi-scale training of DeepLab-v2.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar
 
 from torch import Tensor
 from torch.nn import functional as F
@@ -25,7 +24,7 @@ _POOLS_THE_IMAGE = ("deeplabv3plus", "pspnet")
 class Segmenter(Objective):
     """Trains a :class:`SegmentationNetwork` on masks."""
 
-    fields: ClassVar[frozenset[str]] = frozenset({"mask"})
+    fields = frozenset({"mask"})
 
     def __init__(self, network: SegmentationNetwork, settings: Settings, ignore: int) -> None:
         super().__init__()
@@ -71,7 +70,7 @@ def reduce_mask(mask: Tensor, size: Sequence[int]) -> Tensor:
     return F.interpolate(mask[:, None].float(), (size[0], size[1]), mode="nearest-exact")[:, 0].long()
 
 
-def build(settings: Settings, classes: ClassTable, weights_root: Path) -> Segmenter:
+def build(settings: Settings, classes: ClassTable, weights_root: Path, networks: Mapping[str, Path]) -> Segmenter:  # noqa: ARG001
     """The objective, its backbone initialised from ``settings.network.weights`` below ``weights_root``.
 
     Raises:

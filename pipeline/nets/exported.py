@@ -3,7 +3,9 @@
 from pathlib import Path
 from typing import TypeVar
 
+import torch
 from pydantic import ValidationError
+from torch import Tensor, nn
 
 from pipeline.artifacts.checkpoint import load_weights
 from pipeline.config.classes import ClassTable
@@ -13,6 +15,24 @@ from pipeline.nets.classification import ClassificationNetwork
 from pipeline.nets.segmentation import SegmentationNetwork
 
 Network = TypeVar("Network", ClassificationNetwork, SegmentationNetwork)
+
+
+class Frozen(nn.Module):
+    """A finished network inside an objective: never trained, always in evaluation mode, without a gradient."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network.requires_grad_(False).eval()
+
+    def train(self, mode: bool = True) -> "Frozen":  # noqa: ARG002
+        """Stay in evaluation mode."""
+        return super().train(False)
+
+    @torch.no_grad()
+    def forward(self, image: Tensor) -> Tensor:
+        """What the network says."""
+        result: Tensor = self.network(image)
+        return result
 
 
 def load_classifier(path: Path) -> tuple[ClassificationNetwork, NetworkSettings, ClassTable]:

@@ -80,6 +80,12 @@ class ViewMaker:
         return max(1, round(length / self._multiple)) * self._multiple
 
 
+def unnormalise(image: Tensor, settings: NetworkSettings) -> Tensor:
+    """RGB 0..255 of normalised images (B, 3, H, W)."""
+    mean, std = (image.new_tensor(values).view(1, 3, 1, 1) for values in (settings.mean, settings.std))
+    return ((image * std + mean) * 255).clamp(0, 255)
+
+
 def join_mirrored(maps: Tensor) -> Tensor:
     """Mean of maps (1 or 2, K, h, w) of an image and its mirror image, mirrored back; (K, h, w)."""
     return (maps[0] + maps[1].flip(-1)) / 2 if len(maps) == 2 else maps[0]

@@ -12,6 +12,7 @@ from pipeline.artifacts.scores import Scores
 from pipeline.config.classes import ClassTable
 
 RGB = NDArray[np.uint8]
+_SPARSE = 0.05
 
 
 def shrink(image: RGB, side: int) -> RGB:
@@ -23,8 +24,17 @@ def shrink(image: RGB, side: int) -> RGB:
 
 
 def overlay(image: RGB, mask: NDArray[np.uint8], classes: ClassTable, opacity: float = 0.65) -> RGB:
-    """The mask's colours over a grey image; background stays grey, ignored pixels become near-white."""
+    """The mask's colours over a grey image; background stays grey, ignored pixels become near-white.
+
+    Where hardly anything is labelled (clicks, scribbles), the labels are drawn large, background in black.
+    """
     grey = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.float32)[..., None].repeat(3, 2)
+    if np.mean(mask != classes.ignore) < _SPARSE:
+        side = max(3, min(mask.shape) // 20) | 1
+        ellipse = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
+        grown = np.asarray(cv2.erode(mask, ellipse, borderValue=int(classes.ignore)), np.uint8)
+        grey[grown != classes.ignore] = classes.palette[grown[grown != classes.ignore]]
+        return grey.astype(np.uint8)
     coloured = classes.palette[mask].astype(np.float32)
     share = np.where(mask[..., None] == 0, 0.0, opacity)
     mixed: RGB = np.clip(grey * (1 - share) + coloured * share, 0, 255).astype(np.uint8)

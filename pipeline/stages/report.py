@@ -29,12 +29,12 @@ __all__ = ["Inputs", "Outputs", "Settings", "run"]
 
 @dataclass(frozen=True)
 class Inputs:
-    """Files read; ``masks`` and ``curves`` by the names shown; numbers and truth where there are true masks."""
+    """Files read; ``masks`` and ``curves`` by the names shown; the rest where there is any."""
 
     manifest: Path
-    scores: Path
     masks: dict[str, Path]
     curves: dict[str, Path]
+    scores: Path | None = None
     metrics: Path | None = None
     truth: Path | None = None
     threshold: Path | None = None
@@ -74,7 +74,7 @@ class _Gallery:
     def __init__(self, settings: Settings, inputs: Inputs, manifest: Manifest, root: Path) -> None:
         self._settings, self._manifest, self._root = settings, manifest, root
         self._truth = None if inputs.truth is None else MaskStore(inputs.truth)
-        self._scores = ScoreStore(inputs.scores)
+        self._scores = None if inputs.scores is None else ScoreStore(inputs.scores)
         self._masks = {name: MaskStore(path) for name, path in inputs.masks.items()}
 
     def groups(self) -> Iterator[tuple[str, list[ImageRecord], list[str]]]:
@@ -112,7 +112,7 @@ class _Gallery:
         side, classes = self._settings.thumbnail, self._manifest.classes
         image = load_record(record, self._root)
         found = {"image": shrink(image, side)}
-        if record.id in self._scores:
+        if self._scores is not None and record.id in self._scores:
             found["activation"] = shrink(heat(image, self._scores[record.id]), side)
         for name in names:
             found[name] = shrink(overlay(image, self._masks[name][record.id], classes), side)

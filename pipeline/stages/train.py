@@ -1,7 +1,7 @@
 """Trains the networks of any objective."""
 
 import importlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
@@ -19,10 +19,11 @@ __all__ = ["Inputs", "Outputs", "Settings", "run"]
 
 @dataclass(frozen=True)
 class Inputs:
-    """Files read; ``masks`` by objectives that learn from masks."""
+    """Files read; ``masks`` by the field of the batch they fill, ``networks`` by what they are to the objective."""
 
     manifest: Path
-    masks: Path | None = None
+    masks: dict[str, Path] = field(default_factory=dict)
+    networks: dict[str, Path] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -46,13 +47,13 @@ def run(settings: Settings, inputs: Inputs, outputs: Outputs, job: Job) -> None:
     manifest = Manifest.read(inputs.manifest).split(settings.split)
     root = data_root(job.runtime)
     seed_torch(settings.seed, INITIAL)
-    objective = module.build(objective_settings, manifest.classes, root)
+    objective = module.build(objective_settings, manifest.classes, root, inputs.networks)
     network = objective_settings.network
     samples = TrainingSamples(
         manifest,
         root,
         objective.fields,
-        MaskStore(inputs.masks) if inputs.masks is not None else None,
+        {name: MaskStore(path) for name, path in inputs.masks.items()},
         training.augment,
         Normalisation(network.mean, network.std),
         settings.seed,

@@ -22,7 +22,7 @@ from pipeline.config.training import TrainingSettings
 from pipeline.data.samples import INSIDE, TrainingSamples, one_thread, seed_torch
 from pipeline.errors import PseudomaskError
 from pipeline.methods.objective import Objective
-from pipeline.training.ema import MovingAverage
+from pipeline.nets.ema import MovingAverage
 from pipeline.training.progress import Progress
 from pipeline.training.schedule import learning_rate
 

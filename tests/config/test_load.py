@@ -47,3 +47,11 @@ def test_an_unknown_method_lists_the_known():
 def test_a_missing_base_is_named():
     with pytest.raises(PseudomaskError, match=r"nowhere\.yaml does not exist"):
         load_run({"extends": ["nowhere.yaml"]}, CONFIGS)
+
+
+@pytest.mark.parametrize(
+    "path", sorted(p for p in CONFIGS.glob("*/*.yaml") if p.parent.name not in ("datasets", "own")), ids=str
+)
+def test_every_committed_run_is_valid_and_named_after_its_file(path):
+    found = load_run(yaml.safe_load(path.read_text()), CONFIGS)
+    assert found.run == f"{path.parent.name}-{path.stem}"

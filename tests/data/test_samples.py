@@ -6,7 +6,7 @@ from pipeline.artifacts.manifest import ImageRecord, Manifest
 from pipeline.artifacts.masks import MaskStore, MaskWriter
 from pipeline.config.classes import ClassTable
 from pipeline.config.training import AugmentSettings
-from pipeline.data.augment import augment
+from pipeline.data.augment import augment, scatter
 from pipeline.data.samples import Normalisation, TrainingSamples
 from pipeline.errors import PseudomaskError
 
@@ -28,7 +28,9 @@ def manifest(tmp_path):
 
 def samples(manifest, tmp_path, augmentation=PLAIN, seed=0, fields=frozenset({"tags", "mask"})):
     normal = Normalisation((0.5,) * 3, (0.5,) * 3)
-    return TrainingSamples(manifest, tmp_path, fields, MaskStore(tmp_path / "m.h5"), augmentation, normal, seed)
+    return TrainingSamples(
+        manifest, tmp_path, fields, {"mask": MaskStore(tmp_path / "m.h5")}, augmentation, normal, seed
+    )
 
 
 def test_an_epoch_shows_every_image_once_and_the_next_in_another_order(manifest, tmp_path):
@@ -66,20 +68,52 @@ def test_image_mask_and_validity_move_together():
     settings = AugmentSettings(long_side=(25, 90), crop=48)
     fill = np.full(3, 128, np.uint8)
     for seed in range(30):
-        found = augment(image, mask, settings, fill, 255, np.random.default_rng(seed))
+        found = augment(image, {"mask": mask}, settings, fill, 255, np.random.default_rng(seed))
         assert found.image.shape == (48, 48, 3)
-        assert found.mask is not None
-        np.testing.assert_array_equal(found.mask == 255, ~found.valid)
+        np.testing.assert_array_equal(found.masks["mask"] == 255, ~found.valid)
         assert (found.image[~found.valid] == 128).all()
         inside = found.valid & (np.abs(found.image[..., 0].astype(int) - 127) > 100)
-        np.testing.assert_array_equal(found.mask[inside] == 1, found.image[inside][:, 0] > 127)
+        np.testing.assert_array_equal(found.masks["mask"][inside] == 1, found.image[inside][:, 0] > 127)
 
 
 def test_missing_tags_and_masks_are_named(manifest, tmp_path):
     bare = Manifest(CLASSES, (ImageRecord("9", "0.png", ("train",), 16, 16, None),))
     with pytest.raises(PseudomaskError, match="'9' has no tags"):
         samples(bare, tmp_path)
-    with pytest.raises(PseudomaskError, match="'9' has no mask"):
+    with pytest.raises(PseudomaskError, match="'9' has no 'mask'"):
         samples(bare, tmp_path, fields=frozenset({"mask"}))
     with pytest.raises(PseudomaskError, match="no image to train on"):
         samples(Manifest(CLASSES, ()), tmp_path)
+
+
+def test_every_click_survives_shrinking_when_masks_are_scattered():
+    clicks = np.full((40, 60), 255, np.uint8)
+    places = [(0, 0, 1), (39, 59, 2), (17, 31, 0), (20, 5, 1)]
+    for row, column, label in places:
+        clicks[row, column] = label
+    small = scatter(clicks, (15, 10), 255)
+    assert small.shape == (10, 15)
+    assert {(r // 4, c // 4, v) for r, c, v in places} == {
+        (r, c, small[r, c]) for r, c in zip(*np.nonzero(small != 255))
+    }
+    large = scatter(clicks, (120, 80), 255)
+    assert (large != 255).sum() == 4
+    image, fill = np.zeros((40, 60, 3), np.uint8), np.zeros(3, np.uint8)
+    counts = {}
+    for how in ("nearest", "scatter"):
+        settings = AugmentSettings(long_side=(20, 20), crop=20, flip=0, mask_resize=how)
+        sample = augment(image, {"mask": clicks}, settings, fill, 255, np.random.default_rng(0))
+        counts[how] = int((sample.masks["mask"] != 255).sum())
+    assert counts["scatter"] == 4
+    assert counts["nearest"] < 4
+
+
+def test_short_side_and_blur():
+    image, fill = np.random.default_rng(0).integers(0, 256, (40, 60, 3)).astype(np.uint8), np.zeros(3, np.uint8)
+    plain = AugmentSettings(long_side=None, short_side=(80, 80), crop=128, flip=0)
+    sample = augment(image, {}, plain, fill, 255, np.random.default_rng(0))
+    assert sample.valid.any(1).sum() == 80
+    assert sample.valid.any(0).sum() == 120
+    sharp = AugmentSettings(long_side=None, crop=40, flip=0)
+    blurred = augment(image, {}, sharp.model_copy(update={"blur": 1.0}), fill, 255, np.random.default_rng(0))
+    assert blurred.image.std() < augment(image, {}, sharp, fill, 255, np.random.default_rng(0)).image.std()

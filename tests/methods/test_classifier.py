@@ -14,7 +14,7 @@ NETWORK = NetworkSettings(backbone="mobilenetv2_035")
 
 def _objective(**settings):
     torch.manual_seed(0)
-    return build(Settings(network=NETWORK, **settings), CLASSES, None)
+    return build(Settings(network=NETWORK, **settings), CLASSES, None, {})
 
 
 def test_loss_equals_binary_cross_entropy_in_double_precision():
@@ -40,7 +40,7 @@ def test_every_trainable_parameter_is_in_one_group_and_new_layers_learn_faster()
 
 
 def test_frozen_parameters_are_left_out():
-    frozen = build(Settings(network=NETWORK.model_copy(update={"batch_norm": "frozen"})), CLASSES, None)
+    frozen = build(Settings(network=NETWORK.model_copy(update={"batch_norm": "frozen"})), CLASSES, None, {})
     assert all(p.requires_grad for group in frozen.parameter_groups() for p in group.parameters)
     assert len(frozen.parameter_groups()[0].parameters) < len(_objective().parameter_groups()[0].parameters)
 

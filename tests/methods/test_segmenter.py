@@ -15,7 +15,7 @@ NETWORK = NetworkSettings(backbone="mobilenetv2_035", decoder="deeplabv2")
 
 def _objective(**settings):
     torch.manual_seed(0)
-    return build(Settings(network=NETWORK, **settings), CLASSES, None)
+    return build(Settings(network=NETWORK, **settings), CLASSES, None, {})
 
 
 def _slow_loss(logits, mask, ignore):
@@ -80,7 +80,7 @@ def test_a_few_steps_learn_two_classes_with_a_narrow_decoder(decoder):
     width = {} if decoder in ("none", "deeplabv2") else {"decoder_channels": 16}
     options = {"channels": (8, 8, 16, 16), "stem_type": "deep", "stem_width": 8}
     network = {"backbone": "resnet18", "backbone_options": options, "output_stride": 8, "decoder": decoder, **width}
-    objective = build(Settings.model_validate({"network": network | {"decoder_dropout": False}}), CLASSES, None)
+    objective = build(Settings.model_validate({"network": network | {"decoder_dropout": False}}), CLASSES, None, {})
     image, mask = torch.randn(4, 3, 48, 48) * 0.1, torch.zeros(4, 48, 48, dtype=torch.int64)
     for number in range(4):
         label = 1 + number % 2
@@ -101,5 +101,5 @@ def test_a_few_steps_learn_two_classes_with_a_narrow_decoder(decoder):
 def test_micro_batches_of_one_are_refused_where_batch_norm_cannot_work(decoder):
     settings = {"network": {"backbone": "mobilenetv2_035", "decoder": decoder}}
     with pytest.raises(PseudomaskError, match="cannot learn from micro-batches of 1; found batch_size 4 in 4 parts"):
-        build(Settings.model_validate(settings | {"training": {"batch_size": 4, "accumulate": 4}}), CLASSES, None)
-    build(Settings.model_validate(settings | {"training": {"batch_size": 4, "accumulate": 2}}), CLASSES, None)
+        build(Settings.model_validate(settings | {"training": {"batch_size": 4, "accumulate": 4}}), CLASSES, None, {})
+    build(Settings.model_validate(settings | {"training": {"batch_size": 4, "accumulate": 2}}), CLASSES, None, {})

@@ -15,7 +15,7 @@ from pipeline.config.training import TrainingSettings
 from pipeline.data.samples import Normalisation, TrainingSamples
 from pipeline.errors import PseudomaskError
 from pipeline.methods.objective import Objective, ParameterGroup
-from pipeline.training.ema import MovingAverage
+from pipeline.nets.ema import MovingAverage
 from pipeline.training.loop import Trainer
 from pipeline.training.schedule import learning_rate
 
@@ -66,7 +66,7 @@ def train(manifest, folder, kill_at=None, poison=-1, workers=0, **changes):
     runtime = RuntimeSettings(device="cpu", threads=1, workers=workers, checkpoint_seconds=0)
     root = Path(folder).parent
     samples = TrainingSamples(
-        manifest, root, Toy.fields, None, settings.augment, Normalisation((0.5,) * 3, (0.5,) * 3), seed=3
+        manifest, root, Toy.fields, {}, settings.augment, Normalisation((0.5,) * 3, (0.5,) * 3), seed=3
     )
     torch.manual_seed(0)
     toy = Toy()

@@ -1,16 +1,23 @@
 """Real Snakemake runs of the tiny configuration."""
 
 import json
+import os
 import random
 import shutil
 import subprocess
+import sys
 import time
+from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import ROOT, Workflow, kill_session
 
-STORES = ("infer_cams/scores.h5", "label_cams/masks.h5", "refine_crf/masks.h5", "predict_crf/masks.h5")
+from pipeline.artifacts.masks import MaskWriter
+from pipeline.config.classes import ClassTable
+
+STORES = ("infer_cams/scores.h5", "label_cams/masks.h5", "refine_crf/masks.h5", "crf_segmenter/masks.h5")
 WEIGHTS = ("train_classifier/weights.safetensors", "train_segmenter/weights.safetensors")
 
 
@@ -52,10 +59,10 @@ def test_lost_metadata_changes_nothing(finished):
             {"cam_refine_crf", "cam_train_segmenter"},
             {"cam_train_classifier", "cam_infer_cams"},
         ),
-        ("predict__min_probability=0.2", {"cam_predict", "cam_evaluation"}, {"cam_train_segmenter", "cam_refine_crf"}),
-        ("segmenter__training__steps=3", {"cam_train_segmenter", "cam_predict"}, {"cam_refine_crf"}),
-        ("classifier__training__steps=3", {"cam_train_classifier", "cam_infer_cams", "cam_report"}, {"cam_data"}),
-        ("runtime__workers=1", set(), {"cam_train_classifier", "cam_report"}),
+        ("predict__min_probability=0.2", {"predict", "evaluation_table"}, {"cam_train_segmenter", "cam_refine_crf"}),
+        ("segmenter__training__steps=3", {"cam_train_segmenter", "predict"}, {"cam_refine_crf"}),
+        ("classifier__training__steps=3", {"cam_train_classifier", "cam_infer_cams", "report_the_run"}, {"cam_data"}),
+        ("runtime__workers=1", set(), {"cam_train_classifier", "report_the_run"}),
     ],
 )
 def test_a_setting_reruns_what_depends_on_it(finished, override, must, must_not):
@@ -135,3 +142,30 @@ def test_two_processes_train_as_one(tmp_path):
         return [float(line.split(",")[2]) for line in text.splitlines()[1:]]
 
     assert losses("two", runtime__devices=2) == pytest.approx(losses("one"), rel=1e-5)
+
+
+def chain(tmp_path, *overrides):
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--cores", "2", "-n"]
+    command += ["--configfile", str(ROOT / "configs/demo/seminar.yaml"), "--config", *overrides]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0, done.stderr
+    lines = (done.stdout + done.stderr).splitlines()
+    return Counter(line.split()[1].rstrip(":") for line in lines if line.startswith(("rule ", "localrule ")))
+
+
+def test_a_seminar_has_as_many_primary_models_as_asked_for(tmp_path):
+    for modules in (0, 1, 3):
+        rules = chain(tmp_path, f"modules={modules}")
+        assert rules["seminar_train_ancillary"] == 1
+        assert rules["seminar_train_primary"] == modules
+        assert rules["seminar_heterogeneous_labels"] == modules
+        assert rules["predict"] == modules + 1
+
+
+def test_given_masks_take_the_place_of_the_ancillary_models(tmp_path):
+    with MaskWriter(tmp_path / "mine.h5", ClassTable(names=("background", "cat")), stage="s") as writer:
+        writer.add("a", np.zeros((4, 4), np.uint8))
+    rules = chain(tmp_path, "given_masks=mine.h5", "pseudo__mode=offline")
+    assert rules["seminar_train_primary"] == 1
+    assert rules["seminar_heterogeneous_labels"] == 0

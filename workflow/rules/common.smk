@@ -5,6 +5,7 @@ from pathlib import Path
 
 from pipeline.artifacts.layout import shard_file
 from pipeline.artifacts.plan import Plan
+from pipeline.config.background import LabelSettings
 from pipeline.config.load import load_run
 from pipeline.config.training import TrainStage
 from pipeline.data.images import data_root
@@ -55,12 +56,12 @@ def weight_sources(settings):
     return {"sources": [ROOT / name], "source_root": ROOT} if name else {}
 
 
-def train_settings(objective, settings, split):
-    """Settings of the stage `train` for one objective."""
+def train_settings(objective, settings, split, seed=None):
+    """Settings of the stage `train` for one objective; the run's seed unless told otherwise."""
     return TrainStage(
         objective=objective,
         split=split,
-        seed=cfg.seed,
+        seed=cfg.seed if seed is None else seed,
         settings=settings.model_dump(mode="json"),
     )
 
@@ -68,6 +69,19 @@ def train_settings(objective, settings, split):
 def stage_outputs(added, **flagged):
     """Outputs of an unsharded stage, those in ``flagged`` with a flag such as ``report(...)``."""
     return {**added.outputs, **flagged, "provenance": added.provenance}
+
+
+def inputs_by_key(stages):
+    """Input function of a rule that makes several stages of one kind, told apart by the wildcard `key`."""
+    by_key = {added.key: added for added in stages}
+    return lambda wildcards: [
+        ancient(path) for path in by_key[wildcards.key].input_files
+    ]
+
+
+def any_key(stages):
+    """Constraint of the wildcard `key` of such a rule."""
+    return "|".join(added.key for added in stages)
 
 
 def shards_of(folder):

@@ -19,6 +19,9 @@ use rule import_data as generate_scenes
 use rule import_data as import_truth
 
 
+use rule import_data as import_labels
+
+
 use rule import_data as search_threshold
 
 

@@ -1,0 +1,157 @@
+"""Method `seminar`: clicks or scribbles -> ancillary model -> heterogeneous labels -> chain of primary models."""
+
+from pipeline.data.sparse import label_files
+
+
+include: "data.smk"
+
+
+manifest = data["manifest"]
+models, exported, label_stores = [], [], []
+if cfg.labels is not None:
+    sparse = stage(
+        "labels",
+        "import_labels",
+        cfg.labels,
+        {
+            "manifest": manifest,
+            "truth": truth["masks"] if cfg.labels.source == "masks" else None,
+        },
+        sources=build(label_files, cfg.labels, ROOT),
+        source_root=ROOT,
+    )
+    given = sparse["masks"]
+else:
+    given = truth["masks"]
+
+
+def train_model(number):
+    """Model `number`; all but the first learn from the one before."""
+    name = "ancillary" if number == 0 else f"primary_{number}"
+    inputs = {"mask": given}
+    before = {}
+    if number:
+        before = {"previous": models[-1]["weights"]}
+        if cfg.pseudo.mode == "offline":
+            inputs["pseudo"] = label_stores[-1]
+    models.append(
+        stage(
+            f"train_{name}",
+            "train",
+            train_settings(
+                "seminar", cfg.settings_of(number), cfg.split, cfg.seed_of(number)
+            ),
+            {"manifest": manifest, "masks": inputs, "networks": before},
+            modules=["pipeline.methods.seminar"],
+            **weight_sources(cfg.model),
+        )
+    )
+    return name
+
+
+masks = {"labels": given} if cfg.labels is not None else {}
+networks, rows, curves = {}, [], {}
+scored, labelled = [], []
+for number in range(cfg.modules + 1):
+    name = train_model(number)
+    networks[name] = models[-1]
+    curves[f"{name} model"] = models[-1]["curves"]
+    if number == cfg.modules:
+        break
+    row = f"labels of {name}"
+    if number == 0 and cfg.given_masks is not None:
+        label_stores.append(build(plan.given, ROOT / cfg.given_masks))
+        row = "given masks"
+    else:
+        scored.append(
+            stage(
+                f"scores_{name}",
+                "infer_scores",
+                cfg.heterogeneous.model_copy(update={"split": cfg.split}),
+                {"manifest": manifest, "weights": models[-1]["weights"]},
+            )
+        )
+        labelled.append(
+            stage(
+                f"heterogeneous_{name}",
+                "label_scores",
+                LabelSettings(),
+                {"manifest": manifest, "scores": scored[-1]["scores"]},
+            )
+        )
+        label_stores.append(labelled[-1]["masks"])
+    masks[row] = label_stores[-1]
+    rows.append((row, cfg.split, False, cfg.heterogeneous.multi_scale))
+shown = {"curves": curves}
+
+
+include: "results.smk"
+
+
+if cfg.labels is not None:
+
+    use rule import_labels as seminar_labels with:
+        input:
+            ancient(sparse.input_files),
+        output:
+            **stage_outputs(sparse),
+        log:
+            sparse.log,
+        params:
+            spec=sparse.spec,
+
+
+use rule train as seminar_train_ancillary with:
+    input:
+        ancient(models[0].input_files),
+    output:
+        **stage_outputs(models[0]),
+    log:
+        models[0].log,
+    params:
+        spec=models[0].spec,
+
+
+if cfg.modules:
+
+    use rule train as seminar_train_primary with:
+        input:
+            inputs_by_key(models[1:]),
+        output:
+            weights="store/train/{key}/weights.safetensors",
+            curves="store/train/{key}/curves.csv",
+            provenance="store/train/{key}/provenance.json",
+        log:
+            "store/train/{key}/log.txt",
+        wildcard_constraints:
+            key=any_key(models[1:]),
+        params:
+            spec="store/train/{key}/stage.json",
+
+
+if labelled:
+
+    use rule infer_scores as seminar_score with:
+        input:
+            inputs_by_key(scored),
+        output:
+            temp("store/infer_scores/{key}/shards/{shard}.h5"),
+        log:
+            "store/infer_scores/{key}/shards/{shard}.log",
+        wildcard_constraints:
+            key=any_key(scored),
+        params:
+            spec="store/infer_scores/{key}/stage.json",
+
+    use rule label_scores as seminar_heterogeneous_labels with:
+        input:
+            inputs_by_key(labelled),
+        output:
+            masks="store/label_scores/{key}/masks.h5",
+            provenance="store/label_scores/{key}/provenance.json",
+        log:
+            "store/label_scores/{key}/log.txt",
+        wildcard_constraints:
+            key=any_key(labelled),
+        params:
+            spec="store/label_scores/{key}/stage.json",
