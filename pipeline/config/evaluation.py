@@ -19,11 +19,16 @@ class Protocol(Settings):
     )
     boundary: bool = Field(default=False, description="also boundary IoU (2 % of the diagonal), which is slow")
 
+    @property
+    def name(self) -> str:
+        """What a table says."""
+        return self.size if self.size == "full" else f"centre crop {self.crop_size}"
+
 
 class EvaluationSettings(Settings):
     """Section ``evaluation`` of a configuration."""
 
-    protocol: Protocol = Protocol()
+    protocols: tuple[Protocol, ...] = Field(default=(Protocol(),), min_length=1, description="each gives its own rows")
     subsets: dict[str, tuple[str, ...]] = Field(
         default_factory=dict, description="named lists of classes to give a mean of their own"
     )
@@ -44,3 +49,4 @@ class EvaluateStage(EvaluationSettings):
 
     entries: tuple[Entry, ...] = Field(description="rows")
     seed: int = Field(ge=0, description="seed of the run")
+    supervision: str = Field(description="labels the run learned from, in words")

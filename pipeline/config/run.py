@@ -33,3 +33,8 @@ class RunConfig(Settings):
         if self.predict.split is None:
             raise ValueError("predict.split must name a split: it is measured on")
         return self
+
+    @property
+    def supervision(self) -> str:
+        """Labels the run learns from, in words; every number carries it."""
+        return f"tags from {self.data.tags}"

@@ -13,6 +13,7 @@ def markdown(rows: list[dict[str, Any]]) -> str:
         "CRF",
         "seed",
         "protocol",
+        "labels",
         "mIoU",
         *(f"mIoU {name}" for name in subsets),
         "coverage",
@@ -21,6 +22,7 @@ def markdown(rows: list[dict[str, Any]]) -> str:
     for row in rows:
         means = [row["mean_iou"], *(row["subsets"].get(name) for name in subsets), row["coverage"]]
         fixed = [row["name"], row["split"], row["images"], "yes" if row["crf"] else "no", row["seed"], row["protocol"]]
+        fixed.append(row["supervision"])
         lines.append([*map(str, fixed), *("n/a" if value is None else f"{100 * value:.1f}" for value in means)])
     widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
     texts = [" | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in lines]

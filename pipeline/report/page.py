@@ -81,25 +81,26 @@ def _table(header: list[str], rows: list[list[str]]) -> str:
 
 def _overview(entries: list[dict[str, Any]]) -> str:
     subsets = list(dict.fromkeys(name for entry in entries for name in entry["subsets"]))
-    header = ["masks", "split", "images", "CRF", "scales", "protocol", "seed", "mIoU %"]
+    header = ["masks", "split", "images", "CRF", "scales", "protocol", "labels", "seed", "mIoU %"]
     header += [f"mIoU % {name}" for name in subsets] + ["coverage %"]
     rows = []
     for entry in entries:
         scales = ", ".join(f"{scale:g}" for scale in entry["scales"]) + (" + flip" if entry["flip"] else "")
         fixed = [entry["name"], entry["split"], entry["images"], "yes" if entry["crf"] else "no", scales or "-"]
-        fixed += [entry["protocol"], entry["seed"]]
+        fixed += [entry["protocol"], entry["supervision"], entry["seed"]]
         numbers = [entry["mean_iou"], *(entry["subsets"].get(name) for name in subsets), entry["coverage"]]
         rows.append([*map(str, fixed), *map(_percent, numbers)])
     return _table(header, rows)
 
 
 def _per_class(entries: list[dict[str, Any]]) -> str:
-    shown = [entry for entry in entries if entry["name"] != "all background"]
+    first = entries[0]["protocol"]
+    shown = [entry for entry in entries if entry["name"] != "all background" and entry["protocol"] == first]
     names = shown[0]["per_class"]["class"]
     header = ["class", *(f"{entry['name']} ({entry['split']})" for entry in shown)]
     rows = [[name, *(_percent(e["per_class"]["iou"][index]) for e in shown)] for index, name in enumerate(names)]
-    note = "<p class='note'>IoU in per cent; n/a: in neither truth nor prediction, and not part of the mean.</p>"
-    return _table(header, rows) + note
+    note = f"IoU in per cent, protocol {first}; n/a: in neither truth nor prediction, and not part of the mean."
+    return _table(header, rows) + f"<p class='note'>{escape(note)}</p>"
 
 
 def _legend(colours: dict[str, str]) -> str:

@@ -5,6 +5,7 @@ import io
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from pipeline.artifacts.job import Job
 from pipeline.artifacts.manifest import Manifest
 from pipeline.artifacts.masks import MaskStore
 from pipeline.config.classes import ClassTable
-from pipeline.config.evaluation import Entry
+from pipeline.config.evaluation import Entry, Protocol
 from pipeline.config.evaluation import EvaluateStage as Settings
 from pipeline.errors import PseudomaskError
 from pipeline.evaluation.measure import Measurement, measure
@@ -52,15 +53,20 @@ def run(settings: Settings, inputs: Inputs, outputs: Outputs, job: Job) -> None:
     """
     manifest, truth = Manifest.read(inputs.manifest), MaskStore(inputs.truth)
     rows: list[dict[str, Any]] = []
-    for split in dict.fromkeys(entry.split for entry in settings.entries):
+    splits = dict.fromkeys(entry.split for entry in settings.entries)
+    for protocol, split in product(settings.protocols, splits):
         nothing = Entry(name="all background", split=split, crf=False)
-        found = _measured(nothing, lambda image_id: np.zeros_like(truth[image_id]), settings, manifest, truth, job)
-        rows.append(_row(nothing, found, settings, manifest.classes))
+        found = _measured(nothing, lambda image_id: np.zeros_like(truth[image_id]), protocol, manifest, truth, job)
+        rows.append(_row(nothing, found, protocol, settings, manifest.classes))
         for entry in (entry for entry in settings.entries if entry.split == split):
             store = MaskStore(inputs.masks[entry.name])
-            found = _measured(entry, store.__getitem__, settings, manifest, truth, job)
-            rows.append(_row(entry, found, settings, manifest.classes))
-    document = {"classes": list(manifest.classes.names), "protocol": settings.protocol.model_dump(), "entries": rows}
+            found = _measured(entry, store.__getitem__, protocol, manifest, truth, job)
+            rows.append(_row(entry, found, protocol, settings, manifest.classes))
+    document = {
+        "classes": list(manifest.classes.names),
+        "protocols": [protocol.model_dump() for protocol in settings.protocols],
+        "entries": rows,
+    }
     write_text(outputs.metrics, json.dumps(document, indent=1))
     write_text(outputs.csv, _per_class_csv(rows, manifest.classes))
     write_text(outputs.table, markdown(rows))
@@ -69,7 +75,7 @@ def run(settings: Settings, inputs: Inputs, outputs: Outputs, job: Job) -> None:
 def _measured(
     entry: Entry,
     predicted: Callable[[str], NDArray[np.uint8]],
-    settings: Settings,
+    protocol: Protocol,
     manifest: Manifest,
     truth: MaskStore,
     job: Job,
@@ -82,17 +88,20 @@ def _measured(
             f"'{missing[0]}'; evaluate on another split or add the masks"
         )
     pairs = ((truth[record.id], predicted(record.id)) for record in progress(records, f"{job.name}, {entry.name}"))
-    return measure(pairs, manifest.classes, settings.protocol)
+    return measure(pairs, manifest.classes, protocol)
 
 
-def _row(entry: Entry, found: Measurement, settings: Settings, classes: ClassTable) -> dict[str, Any]:
+def _row(
+    entry: Entry, found: Measurement, protocol: Protocol, settings: Settings, classes: ClassTable
+) -> dict[str, Any]:
     subsets = {
         name: found.mean_iou([classes.index(each, f"evaluation.subsets.{name}") for each in members])
         for name, members in settings.subsets.items()
     }
     return {
         **entry.model_dump(),
-        "protocol": settings.protocol.size,
+        "protocol": protocol.name,
+        "supervision": settings.supervision,
         "images": found.images,
         "seed": settings.seed,
         "mean_iou": found.mean_iou(),
@@ -106,9 +115,9 @@ def _per_class_csv(rows: list[dict[str, Any]], classes: ClassTable) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     names = [name for name in rows[0]["per_class"] if name != "class"]
-    writer.writerow(["entry", "split", "images", "seed", "crf", "protocol", "class", *names])
+    writer.writerow(["entry", "split", "images", "seed", "supervision", "crf", "protocol", "class", *names])
     for row in rows:
-        fixed = [row[name] for name in ("name", "split", "images", "seed", "crf", "protocol")]
+        fixed = [row[name] for name in ("name", "split", "images", "seed", "supervision", "crf", "protocol")]
         for index, label in enumerate(classes.names):
             values = (row["per_class"][name][index] for name in names)
             writer.writerow([*fixed, label, *("" if value is None else f"{value:.6f}" for value in values)])

@@ -43,7 +43,12 @@ if cfg.evaluation is not None:
     evaluation = stage(
         "evaluation",
         "evaluate",
-        EvaluateStage(**cfg.evaluation.model_dump(), entries=entries, seed=cfg.seed),
+        EvaluateStage(
+            **cfg.evaluation.model_dump(),
+            entries=entries,
+            seed=cfg.seed,
+            supervision=cfg.supervision,
+        ),
         {"manifest": manifest, "truth": truth["masks"], "masks": masks},
     )
     shown |= {"metrics": evaluation["metrics"], "truth": truth["masks"]}

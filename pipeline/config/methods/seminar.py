@@ -44,6 +44,14 @@ class Config(RunConfig):
             raise ValueError("without true masks (data.masks: null) labels must come from files: labels.source: files")
         return self
 
+    @property
+    def supervision(self) -> str:
+        """Labels the run learns from."""
+        if self.labels is None:
+            return "true masks"
+        origin = "simulated" if self.labels.source == "masks" else "by people"
+        return f"{self.labels.kind} of {self.labels.size} px, {origin}"
+
     def settings_of(self, module: int) -> SeminarSettings:
         """Settings of model ``module``: 0 is the ancillary one."""
         if module == 0:
