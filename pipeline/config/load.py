@@ -56,7 +56,8 @@ def resolve(raw: Mapping[str, Any], configs: Path) -> dict[str, Any]:
     result = _merge(result, plain)
     for key, value in paths.items():
         *parents, last = key.split("__")
-        node: dict[str, Any] = {last: value}
+        # Snakemake hands `--config key=null` over as a word.
+        node: dict[str, Any] = {last: None if value == "null" else value}
         for parent in reversed(parents):
             node = {parent: node}
         result = _merge(result, node)

@@ -17,6 +17,7 @@ from pipeline.config.labels import SparseLabelSettings
 from pipeline.errors import PseudomaskError
 
 Mask = NDArray[np.uint8]
+_FRAGMENT = 0.1  # masks are full of crumbs, which nobody clicks on: parts below this share of the largest are left out
 
 
 @dataclass(frozen=True)
@@ -111,23 +112,28 @@ def draw_clicks(clicks: Iterable[Click], size: tuple[int, int], diameter: int, i
 
 
 def simulate_clicks(truth: Mask, background_points: int, seed: int, image_id: str, ignore: int) -> list[Click]:
-    """One click on each connected object, drawn from its inner half, and some on the background.
+    """One click on each object (:func:`objects`), drawn from its inner half, and some on the background.
 
     The draw depends on the seed and the image id alone.
     """
     draw = _generator(seed, image_id)
     clicks = []
     for index in np.unique(truth):
-        if index in (0, ignore):
-            continue
-        count, parts = cv2.connectedComponents((truth == index).astype(np.uint8))
-        for part in range(1, count):
-            clicks.append(_inner_pixel((parts == part).astype(np.uint8), int(index), draw))
+        if index not in (0, ignore):
+            clicks += [_inner_pixel(region, int(index), draw) for region in objects(truth == index)]
     rows, columns = np.nonzero(truth == 0)
     for _ in range(background_points if len(rows) else 0):
         chosen = int(draw.integers(len(rows)))
         clicks.append(Click(int(columns[chosen]), int(rows[chosen]), 0))
     return clicks
+
+
+def objects(pixels: NDArray[np.bool_]) -> list[NDArray[np.uint8]]:
+    """Connected parts of a class that a person would take for objects: the largest, and those not far smaller."""
+    count, parts, facts, _ = cv2.connectedComponentsWithStats(pixels.astype(np.uint8))
+    areas = facts[1:, cv2.CC_STAT_AREA]
+    kept = [part for part in range(1, count) if areas[part - 1] >= _FRAGMENT * areas.max()]
+    return [(parts == part).astype(np.uint8) for part in kept]
 
 
 def _inner_pixel(region: NDArray[np.uint8], index: int, draw: np.random.Generator) -> Click:
@@ -139,15 +145,13 @@ def _inner_pixel(region: NDArray[np.uint8], index: int, draw: np.random.Generato
 
 
 def simulate_scribbles(truth: Mask, width: int, seed: int, image_id: str, ignore: int) -> Mask:
-    """A curved stroke inside each connected region of every class, background included; never outside its region."""
+    """A curved stroke inside each region (:func:`objects`) of every class, background included; never outside it."""
     draw = _generator(seed, image_id)
     result = np.full(truth.shape, ignore, np.uint8)
     for index in np.unique(truth):
         if index == ignore:
             continue
-        count, parts = cv2.connectedComponents((truth == index).astype(np.uint8))
-        for part in range(1, count):
-            region = (parts == part).astype(np.uint8)
+        for region in objects(truth == index):
             ends = [_inner_pixel(region, int(index), draw) for _ in range(4)]
             stroke = np.zeros(truth.shape, np.uint8)
             points = np.array([[click.x, click.y] for click in ends], np.int32).reshape(-1, 1, 2)

@@ -49,3 +49,7 @@ def test_an_unknown_method_lists_the_known():
 def test_a_missing_base_is_named():
     with pytest.raises(PseudomaskError, match=r"nowhere\.yaml does not exist"):
         load_run({"extends": ["nowhere.yaml"]}, CONFIGS)
+
+
+def test_null_on_the_command_line_is_nothing():
+    assert resolve({"a": {"b": {"c": 1}}, "a__b": "null"}, CONFIGS) == {"a": {"b": None}}

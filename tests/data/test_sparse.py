@@ -66,3 +66,14 @@ def test_simulated_scribbles_stay_inside():
     assert 0 < drawn.mean() < 0.2
     np.testing.assert_array_equal(mask[drawn], TRUTH[drawn])
     assert set(np.unique(mask[drawn]).tolist()) == set(np.unique(TRUTH).tolist())
+
+
+def test_crumbs_of_a_mask_get_no_click():
+    truth = np.zeros((60, 60), np.uint8)
+    truth[5:25, 5:25] = 1
+    truth[40:55, 40:55] = 1
+    truth[30, 2] = 1
+    clicks = simulate_clicks(truth, 0, 0, "a", 255)
+    assert [click.class_index for click in clicks] == [1, 1]
+    assert (30, 2) not in {(click.y, click.x) for click in clicks}
+    assert simulate_scribbles(truth, 1, 0, "a", 255)[30, 2] == 255
