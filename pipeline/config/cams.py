@@ -16,6 +16,9 @@ class CamSettings(Settings):
         description="split to make maps of, several joined by +; null: all images that have what is needed",
     )
     multi_scale: MultiScaleSettings = MultiScaleSettings(scales=(0.5, 1.0, 1.5, 2.0), flip=True)
+    branch: int | None = Field(
+        default=None, ge=0, description="which network of a file with several, from 0; null: it holds one"
+    )
     classes: Literal["tags", "predicted"] = Field(
         default="tags", description="which classes get a map: those of the tags, or those the classifier finds"
     )

@@ -35,25 +35,31 @@ class Frozen(nn.Module):
         return result
 
 
-def load_classifier(path: Path) -> tuple[ClassificationNetwork, NetworkSettings, ClassTable]:
+def load_classifier(path: Path, branch: int | None = None) -> tuple[ClassificationNetwork, NetworkSettings, ClassTable]:
     """The trained classification network in a weights file, its settings and classes.
+
+    Args:
+        path: weights file.
+        branch: which of several networks in the file, from 0; None: it holds one.
 
     Raises:
         PseudomaskError: the file is missing, damaged or holds another kind of network.
     """
-    return _load(path, ClassificationNetwork, background=False)
+    return _load(path, ClassificationNetwork, branch, background=False)
 
 
-def load_segmenter(path: Path) -> tuple[SegmentationNetwork, NetworkSettings, ClassTable]:
+def load_segmenter(path: Path, branch: int | None = None) -> tuple[SegmentationNetwork, NetworkSettings, ClassTable]:
     """The trained segmentation network in a weights file, its settings and classes.
 
     Raises:
         PseudomaskError: as for :func:`load_classifier`.
     """
-    return _load(path, SegmentationNetwork, background=True)
+    return _load(path, SegmentationNetwork, branch, background=True)
 
 
-def _load(path: Path, kind: type[Network], background: bool) -> tuple[Network, NetworkSettings, ClassTable]:
+def _load(
+    path: Path, kind: type[Network], branch: int | None, background: bool
+) -> tuple[Network, NetworkSettings, ClassTable]:
     state, card = load_weights(path)
     try:
         settings = NetworkSettings.model_validate(card["settings"]["network"])
@@ -63,6 +69,13 @@ def _load(path: Path, kind: type[Network], background: bool) -> tuple[Network, N
             f"the card in {path} does not describe a network ({error}); train it again with this version"
         ) from error
     network = kind(settings, len(classes) if background else len(classes.foreground))
+    if branch is not None:
+        # A branch may have parts of both kinds of network; each kind takes its own.
+        wanted = network.state_dict().keys()
+        parts = {
+            name.removeprefix(f"{branch}."): value for name, value in state.items() if name.startswith(f"{branch}.")
+        }
+        state = {name: value for name, value in parts.items() if name in wanted}
     try:
         network.load_state_dict(state)
     except RuntimeError as error:

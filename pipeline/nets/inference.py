@@ -80,6 +80,12 @@ class ViewMaker:
         return max(1, round(length / self._multiple)) * self._multiple
 
 
+def normalise(image: Tensor, settings: NetworkSettings) -> Tensor:
+    """What a network expects, of images (B, 3, H, W) with RGB 0..255."""
+    mean, std = (image.new_tensor(values).view(1, 3, 1, 1) for values in (settings.mean, settings.std))
+    return (image / 255 - mean) / std
+
+
 def unnormalise(image: Tensor, settings: NetworkSettings) -> Tensor:
     """RGB 0..255 of normalised images (B, 3, H, W)."""
     mean, std = (image.new_tensor(values).view(1, 3, 1, 1) for values in (settings.mean, settings.std))

@@ -44,7 +44,7 @@ def run(settings: Settings, inputs: Inputs, outputs: Outputs, job: Job) -> None:
         PseudomaskError: an image lacks tags or cannot be read, or the classifier is for other classes.
     """
     manifest = Manifest.read(inputs.manifest)
-    network, network_settings, classes = load_classifier(inputs.weights)
+    network, network_settings, classes = load_classifier(inputs.weights, settings.branch)
     check_classes(manifest.classes, classes, inputs.weights)
     views = ViewMaker(network, network_settings, network.backbone.multiple, job.runtime)
     records = job.part(select(manifest, settings)).records

@@ -42,7 +42,7 @@ def run(settings: Settings, inputs: Inputs, outputs: Outputs, job: Job) -> None:
         PseudomaskError: an image cannot be read, or the network is for other classes.
     """
     manifest = Manifest.read(inputs.manifest)
-    network, network_settings, classes = load_segmenter(inputs.weights)
+    network, network_settings, classes = load_segmenter(inputs.weights, settings.branch)
     check_classes(manifest.classes, classes, inputs.weights)
     views = ViewMaker(network, network_settings, network.backbone.multiple, job.runtime)
     chosen = manifest if settings.split is None else manifest.split(settings.split)

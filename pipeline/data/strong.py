@@ -1,0 +1,31 @@
+"""Strong changes of colour for consistency training (RandAugment; the operations of DuPL's code)."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torchvision.transforms.v2 import functional as T
+
+_OPERATIONS: tuple[Callable[[Tensor, float], Tensor], ...] = (
+    lambda image, _: T.autocontrast(image),
+    lambda image, _: T.equalize(image),
+    lambda image, level: T.posterize(image, max(1, int(level * 6))),
+    lambda image, level: T.adjust_saturation(image, 0.1 + 1.8 * level),
+    lambda image, level: T.adjust_contrast(image, 0.1 + 1.8 * level),
+    lambda image, level: T.adjust_brightness(image, 0.1 + 1.8 * level),
+    lambda image, level: T.adjust_sharpness(image, 0.1 + 1.8 * level),
+)
+
+
+def strong_colours(images: Tensor, operations: int, magnitude: float) -> Tensor:
+    """RGB 0..255 images (B, 3, H, W), each changed by random ``operations`` at ``magnitude`` of 30.
+
+    Draws come from torch's global generator.
+    """
+    chosen = torch.randint(len(_OPERATIONS), (len(images), operations)).tolist()
+    changed = []
+    for image, numbers in zip(images.round().clamp(0, 255).to(torch.uint8), chosen, strict=True):
+        for number in numbers:
+            image = _OPERATIONS[number](image, magnitude / 30)
+        changed.append(image)
+    return torch.stack(changed).to(images.dtype)
