@@ -13,6 +13,7 @@ STAGE_FILES: dict[str, dict[str, str]] = {
     "refine_par": {"scores": "scores.h5"},
     "refine_crf": {"masks": "masks.h5"},
     "evaluate": {"metrics": "metrics.json", "csv": "metrics.csv", "table": "table.md"},
+    "choose_masks": {"masks": "masks.h5", "choice": "choice.json"},
     "report": {"page": "index.html", "sheet": "sheet.jpg"},
 }
 """Kind of stage -> output name -> file name in the stage's folder."""

@@ -2,8 +2,8 @@
 
 Follows scikit-learn's ``GaussianMixture(2, max_iter=10, tol=1e-2, reg_covar=5e-4)`` step by step: k-means for a start,
 then expectation maximisation until the mean log-likelihood changes by less than the tolerance. Samples are counted
-first in fine bins, whose means and counts stand for them, so that the iterations cost nothing beside the counting. All images
-of a batch are fitted side by side, and nothing is read back from the device.
+first in fine bins, whose means and counts stand for them, so that the iterations cost nothing beside the counting. All
+images of a batch are fitted side by side, and nothing is read back from the device.
 """
 
 import math

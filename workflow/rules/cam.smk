@@ -7,8 +7,6 @@ The baseline of the field (PSA and IRN without their refinement networks).
 include: "data.smk"
 
 
-manifest = data["manifest"]
-
 classifier = stage(
     "train_classifier",
     "train",
@@ -65,81 +63,39 @@ include: "results.smk"
 
 
 use rule train as cam_train_classifier with:
-    input:
-        ancient(classifier.input_files),
-    output:
-        **stage_outputs(classifier),
-    log:
-        classifier.log,
-    params:
-        spec=classifier.spec,
+    wildcard_constraints:
+        key=only(classifier),
 
 
 use rule infer_cams as cam_infer_cams with:
-    input:
-        ancient(cams.input_files),
-    output:
-        temp(cams.shard_pattern),
-    log:
-        f"{cams.folder}/shards/{{shard}}.log",
-    params:
-        spec=cams.spec,
+    wildcard_constraints:
+        key=only(cams),
 
 
 if cfg.threshold is not None:
 
     use rule search_threshold as cam_search_threshold with:
-        input:
-            ancient(threshold.input_files),
-        output:
-            **stage_outputs(threshold),
-        log:
-            threshold.log,
-        params:
-            spec=threshold.spec,
+        wildcard_constraints:
+            key=only(threshold),
 
 
 use rule label_scores as cam_label_cams with:
-    input:
-        ancient(cam_masks.input_files),
-    output:
-        **stage_outputs(cam_masks),
-    log:
-        cam_masks.log,
-    params:
-        spec=cam_masks.spec,
+    wildcard_constraints:
+        key=only(cam_masks),
 
 
 if cfg.refine.par is not None:
 
     use rule refine_par as cam_refine_par with:
-        input:
-            ancient(par.input_files),
-        output:
-            temp(par.shard_pattern),
-        log:
-            f"{par.folder}/shards/{{shard}}.log",
-        params:
-            spec=par.spec,
+        wildcard_constraints:
+            key=only(par),
 
 
 use rule refine_crf as cam_refine_crf with:
-    input:
-        ancient(pseudo_masks.input_files),
-    output:
-        temp(pseudo_masks.shard_pattern),
-    log:
-        f"{pseudo_masks.folder}/shards/{{shard}}.log",
-    params:
-        spec=pseudo_masks.spec,
+    wildcard_constraints:
+        key=only(pseudo_masks),
 
 
 use rule train as cam_train_segmenter with:
-    input:
-        ancient(segmenter.input_files),
-    output:
-        **stage_outputs(segmenter),
-    log:
-        segmenter.log,
-    params:
-        spec=segmenter.spec,
+    wildcard_constraints:
+        key=only(segmenter),

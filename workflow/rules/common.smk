@@ -3,9 +3,16 @@
 import sys
 from pathlib import Path
 
-from pipeline.artifacts.layout import shard_file
+from pipeline.artifacts.layout import (
+    LOG,
+    PROVENANCE,
+    SPEC,
+    STAGE_FILES,
+    shard_file,
+)
 from pipeline.artifacts.plan import Plan
 from pipeline.config.background import LabelSettings
+from pipeline.config.choice import ChoiceSettings
 from pipeline.config.load import load_run
 from pipeline.config.training import TrainStage
 from pipeline.data.images import data_root
@@ -66,28 +73,37 @@ def train_settings(objective, settings, split, seed=None):
     )
 
 
-def stage_outputs(added, **flagged):
-    """Outputs of an unsharded stage, those in ``flagged`` with a flag such as ``report(...)``."""
-    return {**added.outputs, **flagged, "provenance": added.provenance}
+def file_of(kind, name):
+    """Path of a file of any stage of a kind, with the wildcard `key`."""
+    return f"store/{kind}/{{key}}/{name}"
 
 
-def inputs_by_key(stages):
-    """Input function of a rule that makes several stages of one kind, told apart by the wildcard `key`."""
-    by_key = {added.key: added for added in stages}
-    return lambda wildcards: [
-        ancient(path) for path in by_key[wildcards.key].input_files
-    ]
+def outputs_of(kind, **flags):
+    """Outputs of any stage of a kind by name; `flags` wraps some, such as folder=directory."""
+    files = {**STAGE_FILES[kind], "provenance": PROVENANCE}
+    return {
+        name: flags.get(name, str)(file_of(kind, file)) for name, file in files.items()
+    }
 
 
-def any_key(stages):
-    """Constraint of the wildcard `key` of such a rule."""
+def inputs_of(wildcards):
+    """Input files of the stage with this key; time stamps never decide, so they are ancient."""
+    found, *_ = (s for s in plan.stages.values() if s.key == wildcards.key)
+    return [ancient(path) for path in found.input_files]
+
+
+def only(*stages):
+    """Constraint of the wildcard `key`: a rule makes these stages."""
     return "|".join(added.key for added in stages)
 
 
 def shards_of(folder):
-    """Shard stores of a sharded stage, which `merge_*` joins; time stamps never decide, so they are ancient."""
+    """Shard stores of a sharded stage, which `merge_*` joins."""
     count = cfg.runtime.shards
     return [ancient(shard_file(folder, f"{part}-of-{count}")) for part in range(count)]
+
+
+NO_KEY = "none"
 
 
 def final_outputs():

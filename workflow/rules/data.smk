@@ -6,27 +6,17 @@ if cfg.data.source == "scenes":
     scenes = {"folder": generated["folder"]}
 
     use rule generate_scenes as data_generate_scenes with:
-        output:
-            folder=directory(generated["folder"].path),
-            provenance=generated.provenance,
-        log:
-            generated.log,
-        params:
-            spec=generated.spec,
+        wildcard_constraints:
+            key=only(generated),
 
 
 data = stage("data", "import_data", cfg.data, scenes, **data_sources("images"))
+manifest = data["manifest"]
 
 
 use rule import_data as data_import with:
-    input:
-        ancient(data.input_files),
-    output:
-        **stage_outputs(data),
-    log:
-        data.log,
-    params:
-        spec=data.spec,
+    wildcard_constraints:
+        key=only(data),
 
 
 if cfg.data.masks is not None:
@@ -34,16 +24,10 @@ if cfg.data.masks is not None:
         "truth",
         "import_truth",
         cfg.data,
-        {"manifest": data["manifest"], **scenes},
+        {"manifest": manifest, **scenes},
         **data_sources("masks"),
     )
 
     use rule import_truth as data_truth with:
-        input:
-            ancient(truth.input_files),
-        output:
-            **stage_outputs(truth),
-        log:
-            truth.log,
-        params:
-            spec=truth.spec,
+        wildcard_constraints:
+            key=only(truth),

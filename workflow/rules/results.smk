@@ -2,7 +2,7 @@
 
 A method sets before including this file:
 
-- `networks`: trained networks by the name of their row, such as {"segmenter": stage}
+- `networks`: trained networks by the name of their row, such as {"segmenter": stage}, or (stage, branch)
 - `masks`: mask stores made before, by the name of their row
 - `rows`: what is measured of them: (name, split, crf, looks), `looks` being the scales and mirroring behind them
 - `shown`: further inputs of the report: `scores`, `curves`, `threshold`
@@ -12,12 +12,13 @@ from pipeline.config.evaluation import Entry, EvaluateStage
 from pipeline.config.report import ReportStage
 
 predictions, prediction_masks, prediction_crfs = [], [], []
-for name, network in networks.items():
+for name, trained in networks.items():
+    network, branch = trained if isinstance(trained, tuple) else (trained, None)
     predictions.append(
         stage(
             f"predict_{name}",
             "infer_scores",
-            cfg.predict,
+            cfg.predict.model_copy(update={"branch": branch}),
             {"manifest": manifest, "weights": network["weights"]},
         )
     )
@@ -63,76 +64,29 @@ report_page = stage(
 
 
 use rule infer_scores as predict with:
-    input:
-        inputs_by_key(predictions),
-    output:
-        temp("store/infer_scores/{key}/shards/{shard}.h5"),
-    log:
-        "store/infer_scores/{key}/shards/{shard}.log",
     wildcard_constraints:
-        key=any_key(predictions),
-    params:
-        spec="store/infer_scores/{key}/stage.json",
+        key=only(*predictions),
 
 
 use rule label_scores as label_predictions with:
-    input:
-        inputs_by_key(prediction_masks),
-    output:
-        masks="store/label_scores/{key}/masks.h5",
-        provenance="store/label_scores/{key}/provenance.json",
-    log:
-        "store/label_scores/{key}/log.txt",
     wildcard_constraints:
-        key=any_key(prediction_masks),
-    params:
-        spec="store/label_scores/{key}/stage.json",
+        key=only(*prediction_masks),
 
 
 if prediction_crfs:
 
     use rule refine_crf as predict_crf with:
-        input:
-            inputs_by_key(prediction_crfs),
-        output:
-            temp("store/refine_crf/{key}/shards/{shard}.h5"),
-        log:
-            "store/refine_crf/{key}/shards/{shard}.log",
         wildcard_constraints:
-            key=any_key(prediction_crfs),
-        params:
-            spec="store/refine_crf/{key}/stage.json",
+            key=only(*prediction_crfs),
 
 
 if cfg.evaluation is not None:
 
     use rule evaluate as evaluation_table with:
-        input:
-            ancient(evaluation.input_files),
-        output:
-            **stage_outputs(evaluation),
-        log:
-            evaluation.log,
-        params:
-            spec=evaluation.spec,
+        wildcard_constraints:
+            key=only(evaluation),
 
 
 use rule report_run as report_the_run with:
-    input:
-        ancient(report_page.input_files),
-    output:
-        **stage_outputs(
-            report_page,
-            page=report(
-                report_page["page"].path, caption="../report/page.rst", category="Run"
-            ),
-            sheet=report(
-                report_page["sheet"].path,
-                caption="../report/sheet.rst",
-                category="Run",
-            ),
-        ),
-    log:
-        report_page.log,
-    params:
-        spec=report_page.spec,
+    wildcard_constraints:
+        key=only(report_page),

@@ -6,7 +6,6 @@ from pipeline.data.sparse import label_files
 include: "data.smk"
 
 
-manifest = data["manifest"]
 models, exported, label_stores = [], [], []
 if cfg.labels is not None:
     sparse = stage(
@@ -91,67 +90,28 @@ include: "results.smk"
 if cfg.labels is not None:
 
     use rule import_labels as seminar_labels with:
-        input:
-            ancient(sparse.input_files),
-        output:
-            **stage_outputs(sparse),
-        log:
-            sparse.log,
-        params:
-            spec=sparse.spec,
+        wildcard_constraints:
+            key=only(sparse),
 
 
 use rule train as seminar_train_ancillary with:
-    input:
-        ancient(models[0].input_files),
-    output:
-        **stage_outputs(models[0]),
-    log:
-        models[0].log,
-    params:
-        spec=models[0].spec,
+    wildcard_constraints:
+        key=only(models[0]),
 
 
 if cfg.modules:
 
     use rule train as seminar_train_primary with:
-        input:
-            inputs_by_key(models[1:]),
-        output:
-            weights="store/train/{key}/weights.safetensors",
-            curves="store/train/{key}/curves.csv",
-            provenance="store/train/{key}/provenance.json",
-        log:
-            "store/train/{key}/log.txt",
         wildcard_constraints:
-            key=any_key(models[1:]),
-        params:
-            spec="store/train/{key}/stage.json",
+            key=only(*models[1:]),
 
 
 if labelled:
 
     use rule infer_scores as seminar_score with:
-        input:
-            inputs_by_key(scored),
-        output:
-            temp("store/infer_scores/{key}/shards/{shard}.h5"),
-        log:
-            "store/infer_scores/{key}/shards/{shard}.log",
         wildcard_constraints:
-            key=any_key(scored),
-        params:
-            spec="store/infer_scores/{key}/stage.json",
+            key=only(*scored),
 
     use rule label_scores as seminar_heterogeneous_labels with:
-        input:
-            inputs_by_key(labelled),
-        output:
-            masks="store/label_scores/{key}/masks.h5",
-            provenance="store/label_scores/{key}/provenance.json",
-        log:
-            "store/label_scores/{key}/log.txt",
         wildcard_constraints:
-            key=any_key(labelled),
-        params:
-            spec="store/label_scores/{key}/stage.json",
+            key=only(*labelled),

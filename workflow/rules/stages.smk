@@ -1,75 +1,179 @@
-"""One generic rule per kind of stage; a method wires them with `use rule ... as ... with`.
+"""One generic rule per kind of stage: its files follow from the key of the stage.
 
-The whole command is the same for all: what a stage does follows from its stage.json.
+A method names its stages by `use rule train as ktse_train_classifier with: wildcard_constraints: key=only(stage)`, so that
+`snakemake --rulegraph` reads like the figure of its paper. By themselves the rules here make nothing.
 """
 
 
 rule import_data:
+    input:
+        inputs_of,
+    output:
+        **outputs_of("import_data"),
     log:
-        "import_data.log",
+        file_of("import_data", LOG),
+    wildcard_constraints:
+        key=NO_KEY,
     conda:
         "../../envs/data.yaml"
+    params:
+        spec=file_of("import_data", SPEC),
     shell:
         "pseudomask stage {params.spec:q} 2>&1 | tee {log:q}"
 
 
-use rule import_data as generate_scenes
+use rule import_data as generate_scenes with:
+    output:
+        **outputs_of("generate_scenes", folder=directory),
+    log:
+        file_of("generate_scenes", LOG),
+    params:
+        spec=file_of("generate_scenes", SPEC),
 
 
-use rule import_data as import_truth
+use rule import_data as import_truth with:
+    output:
+        **outputs_of("import_truth"),
+    log:
+        file_of("import_truth", LOG),
+    params:
+        spec=file_of("import_truth", SPEC),
 
 
-use rule import_data as import_labels
+use rule import_data as import_labels with:
+    output:
+        **outputs_of("import_labels"),
+    log:
+        file_of("import_labels", LOG),
+    params:
+        spec=file_of("import_labels", SPEC),
 
 
-use rule import_data as search_threshold
+use rule import_data as search_threshold with:
+    output:
+        **outputs_of("search_threshold"),
+    log:
+        file_of("search_threshold", LOG),
+    params:
+        spec=file_of("search_threshold", SPEC),
 
 
-use rule import_data as label_scores
+use rule import_data as label_scores with:
+    output:
+        **outputs_of("label_scores"),
+    log:
+        file_of("label_scores", LOG),
+    params:
+        spec=file_of("label_scores", SPEC),
 
 
-use rule import_data as evaluate
+use rule import_data as choose_masks with:
+    output:
+        **outputs_of("choose_masks"),
+    log:
+        file_of("choose_masks", LOG),
+    params:
+        spec=file_of("choose_masks", SPEC),
 
 
-use rule import_data as report_run
+use rule import_data as evaluate with:
+    output:
+        **outputs_of("evaluate"),
+    log:
+        file_of("evaluate", LOG),
+    params:
+        spec=file_of("evaluate", SPEC),
+
+
+use rule import_data as report_run with:
+    output:
+        **outputs_of(
+            "report",
+            page=lambda path: report(
+                path, caption="../report/page.rst", category="Run"
+            ),
+            sheet=lambda path: report(
+                path, caption="../report/sheet.rst", category="Run"
+            ),
+        ),
+    log:
+        file_of("report", LOG),
+    params:
+        spec=file_of("report", SPEC),
 
 
 rule train:
+    input:
+        inputs_of,
+    output:
+        **outputs_of("train"),
     log:
-        "train.log",
+        file_of("train", LOG),
+    wildcard_constraints:
+        key=NO_KEY,
     conda:
         "../../envs/train.yaml"
     threads: cfg.runtime.threads
     resources:
         gpu=cfg.runtime.devices if cfg.runtime.device == "cuda" else 0,
+    params:
+        spec=file_of("train", SPEC),
     shell:
         "pseudomask stage {params.spec:q} 2>&1 | tee {log:q}"
 
 
 rule infer_cams:
+    input:
+        inputs_of,
+    output:
+        temp(shard_file("store/infer_cams/{key}", "{shard}")),
     log:
-        "infer_cams.log",
+        file_of("infer_cams", "shards/{shard}.log"),
+    wildcard_constraints:
+        key=NO_KEY,
     conda:
         "../../envs/train.yaml"
     threads: cfg.runtime.threads
     resources:
         gpu=1 if cfg.runtime.device == "cuda" else 0,
+    params:
+        spec=file_of("infer_cams", SPEC),
     shell:
         "pseudomask stage {params.spec:q} --shard {wildcards.shard} 2>&1 | tee {log:q}"
 
 
-use rule infer_cams as infer_scores
+use rule infer_cams as infer_scores with:
+    output:
+        temp(shard_file("store/infer_scores/{key}", "{shard}")),
+    log:
+        file_of("infer_scores", "shards/{shard}.log"),
+    params:
+        spec=file_of("infer_scores", SPEC),
 
 
-use rule infer_cams as refine_par
+use rule infer_cams as refine_par with:
+    output:
+        temp(shard_file("store/refine_par/{key}", "{shard}")),
+    log:
+        file_of("refine_par", "shards/{shard}.log"),
+    params:
+        spec=file_of("refine_par", SPEC),
 
 
 rule refine_crf:
+    input:
+        inputs_of,
+    output:
+        temp(shard_file("store/refine_crf/{key}", "{shard}")),
     log:
-        "refine_crf.log",
+        file_of("refine_crf", "shards/{shard}.log"),
+    wildcard_constraints:
+        key=NO_KEY,
     conda:
         "../../envs/crf.yaml"
     threads: cfg.runtime.threads
+    params:
+        spec=file_of("refine_crf", SPEC),
     shell:
         "pseudomask stage {params.spec:q} --shard {wildcards.shard} 2>&1 | tee {log:q}"
 
