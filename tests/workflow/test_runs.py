@@ -1,5 +1,6 @@
 """Real Snakemake runs of the tiny configuration."""
 
+import base64
 import json
 import os
 import random
@@ -119,13 +120,29 @@ def test_killed_at_any_moment_it_ends_with_the_same_bytes(finished, tmp_path):
     workflow = Workflow(tmp_path)
     chance = random.Random(7)
     for _ in range(4):
-        process = workflow.start("--rerun-incomplete")
+        process = workflow.start()
         time.sleep(chance.uniform(6, 14))
         kill_session(process)
         workflow.run("--unlock")
-    workflow.run("--rerun-incomplete")
+    workflow.run()
     assert contents(workflow) == contents(finished)
     assert not list((Path(tmp_path) / "store").rglob(".*.h5"))
+
+
+def test_snakemakes_marks_of_incomplete_files_stop_nothing(finished, tmp_path):
+    """A killed run leaves marks; with them Snakemake 9.27 made one file, called the run finished and left the rest."""
+    copy = Workflow(tmp_path / "copy")
+    shutil.copytree(finished.folder, copy.folder, symlinks=True)
+    (scores,) = (copy.folder / "store/infer_cams").glob("*/scores.h5")
+    scores.unlink()
+    shard = scores.parent / "shards/0-of-2.h5"
+    shard.touch()
+    mark = base64.b64encode(str(shard.relative_to(copy.folder)).encode()).decode()
+    (copy.folder / ".snakemake/incomplete").mkdir(exist_ok=True)
+    (copy.folder / ".snakemake/incomplete" / mark).touch()
+    shutil.rmtree(copy.folder / "store/report")
+    assert {"merge_scores", "report_the_run"} <= copy.planned()
+    assert {"merge_scores", "report_the_run"} <= copy.planned("--rerun-incomplete")
 
 
 def test_two_processes_train_as_one(tmp_path):
