@@ -5,6 +5,7 @@ import pytest
 import torch
 from sklearn.mixture import GaussianMixture
 
+from pipeline.artifacts.checkpoint import save_weights
 from pipeline.config.classes import ClassTable
 from pipeline.config.dupl import DiscrepancySettings, NoiseFilterSettings, ThresholdSchedule
 from pipeline.config.network import NetworkSettings
@@ -17,6 +18,7 @@ from pipeline.methods.dupl import (
     discrepancy_loss,
     high_threshold,
 )
+from pipeline.nets.exported import load_classifier, load_segmenter
 from pipeline.nets.inference import unnormalise
 from pipeline.refine.mixture import noise_mask
 
@@ -237,3 +239,18 @@ def test_unnormalised_images_are_what_went_in():
 def test_contradictions_are_refused(changes, said):
     with pytest.raises(PseudomaskError, match=said):
         objective(**changes)
+
+
+def test_each_student_can_be_loaded_as_a_classifier_and_as_a_segmenter(tmp_path):
+    model, image = objective().eval(), batch()["image"]
+    card = {"settings": {"network": NETWORK.model_dump(mode="json")}, "classes": CLASSES.model_dump(mode="json")}
+    save_weights(tmp_path / "w.safetensors", model.export().state_dict(), card)
+    for branch, student in enumerate(model.students):
+        segmenter, _, _ = load_segmenter(tmp_path / "w.safetensors", branch)
+        assert torch.equal(segmenter.eval()(image), student.segment(image))
+        classifier, _, _ = load_classifier(tmp_path / "w.safetensors", branch)
+        assert torch.equal(classifier.classifier.weight, student.classifier.weight)
+    with pytest.raises(PseudomaskError, match="holds no SegmentationNetwork"):
+        load_segmenter(tmp_path / "w.safetensors", 2)
+    with pytest.raises(PseudomaskError):
+        load_segmenter(tmp_path / "w.safetensors")
