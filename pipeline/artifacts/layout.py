@@ -4,6 +4,7 @@ STAGE_FILES: dict[str, dict[str, str]] = {
     "generate_scenes": {"folder": "scenes"},
     "import_data": {"manifest": "manifest.parquet"},
     "import_truth": {"masks": "masks.h5"},
+    "import_boxes": {"boxes": "boxes.parquet"},
     "import_labels": {"masks": "masks.h5"},
     "train": {"weights": "weights.safetensors", "curves": "curves.csv"},
     "infer_cams": {"scores": "scores.h5"},

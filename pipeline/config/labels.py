@@ -11,8 +11,8 @@ class SparseLabelSettings(Settings):
     """Settings of the stage ``import_labels``."""
 
     kind: Literal["clicks", "scribbles"] = Field(default="clicks", description="kind of label")
-    source: Literal["files", "masks"] = Field(
-        default="masks", description="files: what people drew; masks: simulated from the true masks"
+    source: Literal["files", "masks", "boxes"] = Field(
+        default="masks", description="files: what people drew; masks, boxes: simulated from the true masks or the boxes"
     )
     size: Literal[1, 3, 5] = Field(default=1, description="diameter of a click or width of a scribble, pixels")
     clicks: str | None = Field(default=None, description="What's-the-Point JSON {id: [{x, y, cls, rank}]}")
@@ -27,4 +27,6 @@ class SparseLabelSettings(Settings):
         wanted = self.clicks if self.kind == "clicks" else self.scribbles
         if self.source == "files" and wanted is None:
             raise ValueError(f"source files with kind {self.kind} needs the key '{self.kind}'")
+        if self.source == "boxes" and self.kind == "scribbles":
+            raise ValueError("scribbles cannot be simulated from boxes; use source masks, or clicks")
         return self

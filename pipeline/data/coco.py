@@ -1,6 +1,7 @@
 """Data sets in COCO layout: one instances JSON per split."""
 
 import json
+import math
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.artifacts.boxes import Box
 from pipeline.config.classes import ClassTable
 from pipeline.errors import PseudomaskError
 
@@ -56,6 +58,32 @@ class CocoSplit:
         """Classes of the image's annotations, crowds included."""
         found = {self._index.get(annotation["category_id"]) for annotation in self._by_image.get(image["id"], [])}
         return tuple(sorted(index for index in found if index is not None))
+
+    def boxes(self, image: dict[str, Any]) -> list[Box]:
+        """Boxes of single objects, crowds left out; fractions of a pixel are rounded outwards and clipped.
+
+        Raises:
+            PseudomaskError: a box has no area within the image.
+        """
+        found = []
+        for annotation in self._by_image.get(image["id"], []):
+            index = self._index.get(annotation["category_id"])
+            if index is None or annotation.get("iscrowd", 0):
+                continue
+            x, y, width, height = annotation["bbox"]
+            corners = (
+                max(0, math.floor(x)),
+                max(0, math.floor(y)),
+                min(image["width"], math.ceil(x + width)),
+                min(image["height"], math.ceil(y + height)),
+            )
+            if corners[0] >= corners[2] or corners[1] >= corners[3]:
+                raise PseudomaskError(
+                    f"{self.path}: box {annotation['bbox']} of annotation {annotation.get('id')} has no area within "
+                    f"image {image['id']} of {image['width']}x{image['height']} pixels"
+                )
+            found.append(Box(index, corners))
+        return found
 
     def mask(self, image: dict[str, Any]) -> NDArray[np.uint8]:
         """Class mask, smaller objects over larger ones, crowds only where nothing else is.

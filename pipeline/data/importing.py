@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.artifacts.boxes import Box
 from pipeline.artifacts.manifest import ImageRecord, Manifest
 from pipeline.config.classes import ClassTable
 from pipeline.config.data import DataSettings
@@ -18,7 +19,7 @@ from pipeline.data.tags import Tags, from_mask, read_table
 from pipeline.data.voc import image_path, inside, read_boxes, read_ids, read_mask
 from pipeline.errors import PseudomaskError
 
-What = Literal["images", "masks"]
+What = Literal["images", "masks", "boxes"]
 
 
 @dataclass(frozen=True)
@@ -39,28 +40,29 @@ def split_ids(data: DataSettings, folder: Path) -> dict[str, tuple[str, ...]]:
 
 
 def source_files(data: DataSettings, root: Path, what: What) -> list[Path]:
-    """The user's files that importing images (with tags) or true masks reads; opens id lists alone.
+    """The user's files that importing images (with tags), true masks or boxes reads; opens id lists alone.
 
     Args:
         data: the data set; not for generated scenes, whose content follows from their settings.
         root: data root.
-        what: ``images`` with everything tags come from, or ``masks``.
+        what: ``images`` with everything tags come from, ``masks`` or ``boxes``.
     """
     folder = root / data.root
     lists = [folder / name for name in data.splits.values()]
     if data.source == "coco":
-        if what == "masks":
+        if what != "images":
             return lists
         return lists + [folder / data.images / i["file_name"] for _, i in _coco_images(data, folder)]
     ids = list(split_ids(data, folder))
     masks = [folder / f"{data.masks}/{image_id}.png" for image_id in ids] if data.masks else []
-    if what == "masks":
-        return lists + masks
+    boxes = [folder / f"{data.boxes}/{image_id}.xml" for image_id in ids]
+    if what != "images":
+        return lists + (masks if what == "masks" else boxes)
     files = lists + [folder / image_path(data, image_id) for image_id in ids]
     if data.tags == "table":
         files.append(folder / str(data.table))
     if data.tags == "boxes":
-        files += [folder / f"{data.boxes}/{image_id}.xml" for image_id in ids]
+        files += boxes
     return files + (masks if data.tags == "masks" else [])
 
 
@@ -120,6 +122,24 @@ def import_masks(
         if data.masks and path.exists():
             size = image_size(folder / image_path(data, image_id), image_id)
             yield image_id, read_mask(path, image_id, size, table)
+
+
+def import_boxes(data: DataSettings, root: Path, manifest: Manifest) -> dict[str, list[Box]]:
+    """Boxes of the manifest's images by id.
+
+    Raises:
+        PseudomaskError: a box file is missing or damaged, or a box is inverted or outside its image.
+    """
+    folder = root / data.root
+    if data.source == "coco":
+        pairs = ((Path(image["file_name"]).stem, split.boxes(image)) for split, image in _coco_images(data, folder))
+        return {image_id: boxes for image_id, boxes in pairs if image_id in manifest.by_id}
+    return {
+        record.id: read_boxes(
+            folder / f"{data.boxes}/{record.id}.xml", record.id, (record.height, record.width), manifest.classes
+        )
+        for record in manifest
+    }
 
 
 def _guarded(

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.artifacts.boxes import Box
 from pipeline.config.classes import ClassTable
 from pipeline.config.labels import SparseLabelSettings
 from pipeline.errors import PseudomaskError
@@ -31,7 +32,7 @@ class Click:
 
 def label_files(settings: SparseLabelSettings, root: Path) -> list[Path]:
     """The user's files that clicks or scribbles are read from; none where they are simulated."""
-    if settings.source == "masks":
+    if settings.source != "files":
         return []
     if settings.kind == "clicks":
         return [root / name for name in (settings.clicks, settings.background_clicks) if name]
@@ -121,11 +122,31 @@ def simulate_clicks(truth: Mask, background_points: int, seed: int, image_id: st
     for index in np.unique(truth):
         if index not in (0, ignore):
             clicks += [_inner_pixel(region, int(index), draw) for region in objects(truth == index)]
-    rows, columns = np.nonzero(truth == 0)
-    for _ in range(background_points if len(rows) else 0):
-        chosen = int(draw.integers(len(rows)))
-        clicks.append(Click(int(columns[chosen]), int(rows[chosen]), 0))
-    return clicks
+    return clicks + _background_clicks(truth == 0, background_points, draw)
+
+
+def simulate_box_clicks(
+    boxes: Sequence[Box], size: tuple[int, int], background_points: int, seed: int, image_id: str
+) -> list[Click]:
+    """One click in the inner half (each way) of every box, and some outside all boxes, where there is room.
+
+    Where boxes overlap a click may hit another object, as boxes cannot tell.
+    """
+    draw = _generator(seed, image_id)
+    outside = np.ones(size, bool)
+    clicks = []
+    for box in boxes:
+        x0, y0, x1, y1 = box.corners
+        outside[y0:y1, x0:x1] = False
+        across, down = 0.25 + draw.random(2) / 2
+        clicks.append(Click(x0 + int(across * (x1 - x0)), y0 + int(down * (y1 - y0)), box.class_index))
+    return clicks + _background_clicks(outside, background_points, draw)
+
+
+def _background_clicks(free: NDArray[np.bool_], count: int, draw: np.random.Generator) -> list[Click]:
+    rows, columns = np.nonzero(free)
+    places = [int(draw.integers(len(rows))) for _ in range(count if len(rows) else 0)]
+    return [Click(int(columns[place]), int(rows[place]), 0) for place in places]
 
 
 def objects(pixels: NDArray[np.bool_]) -> list[NDArray[np.uint8]]:

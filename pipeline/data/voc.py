@@ -1,6 +1,5 @@
 """Data sets in VOC layout: id lists, images, index PNGs, XML boxes."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -8,18 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from pipeline.artifacts.boxes import Box
 from pipeline.config.classes import ClassTable
 from pipeline.config.data import DataSettings
 from pipeline.data.images import UNREADABLE, unreadable
 from pipeline.errors import PseudomaskError
-
-
-@dataclass(frozen=True)
-class Box:
-    """A labelled rectangle: class index and (x0, y0, x1, y1), 0-based, end exclusive."""
-
-    class_index: int
-    corners: tuple[int, int, int, int]
 
 
 def read_ids(path: Path, limit: int | None = None) -> list[str]:

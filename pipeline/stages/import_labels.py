@@ -6,12 +6,21 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.artifacts.boxes import read_box_table
 from pipeline.artifacts.job import Job
 from pipeline.artifacts.manifest import ImageRecord, Manifest
 from pipeline.artifacts.masks import MaskStore, MaskWriter
 from pipeline.config.labels import SparseLabelSettings as Settings
 from pipeline.data.images import data_root
-from pipeline.data.sparse import Click, draw_clicks, read_clicks, read_scribbles, simulate_clicks, simulate_scribbles
+from pipeline.data.sparse import (
+    Click,
+    draw_clicks,
+    read_clicks,
+    read_scribbles,
+    simulate_box_clicks,
+    simulate_clicks,
+    simulate_scribbles,
+)
 from pipeline.data.voc import read_mask
 from pipeline.errors import PseudomaskError
 
@@ -20,10 +29,11 @@ __all__ = ["Inputs", "Outputs", "Settings", "run"]
 
 @dataclass(frozen=True)
 class Inputs:
-    """Files read; ``truth`` to simulate from."""
+    """Files read; ``truth`` or ``boxes`` to simulate from."""
 
     manifest: Path
     truth: Path | None = None
+    boxes: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -60,7 +70,10 @@ class _Reader:
         self._settings, self._classes, self._root = settings, manifest.classes, root
         self._truth = MaskStore(inputs.truth) if inputs.truth is not None else None
         if settings.source == "masks" and self._truth is None:
-            raise PseudomaskError("simulated labels need true masks; connect the stage to import_truth")
+            raise PseudomaskError("labels simulated from masks need them; connect the stage to import_truth")
+        if settings.source == "boxes" and inputs.boxes is None:
+            raise PseudomaskError("labels simulated from boxes need them; connect the stage to import_boxes")
+        self._boxes = read_box_table(inputs.boxes) if inputs.boxes is not None else {}
         self._clicks: dict[str, list[Click]] = {}
         if settings.source == "files" and settings.clicks is not None:
             self._clicks = read_clicks(root / settings.clicks, self._classes, settings.max_rank)
@@ -79,6 +92,10 @@ class _Reader:
             if settings.kind == "scribbles":
                 return simulate_scribbles(truth, settings.size, settings.seed, record.id, ignore)
             clicks = simulate_clicks(truth, settings.background_points, settings.seed, record.id, ignore)
+            return draw_clicks(clicks, size, settings.size, ignore, record.id)
+        if settings.source == "boxes":
+            boxes = self._boxes.get(record.id, [])
+            clicks = simulate_box_clicks(boxes, size, settings.background_points, settings.seed, record.id)
             return draw_clicks(clicks, size, settings.size, ignore, record.id)
         if settings.kind == "clicks":
             found = self._clicks.get(record.id)

@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pipeline.artifacts.boxes import Box
 from pipeline.config.classes import ClassTable
 from pipeline.config.data import DataSettings
-from pipeline.data.importing import import_manifest, import_masks, source_files
+from pipeline.data.importing import import_boxes, import_manifest, import_masks, source_files
 from pipeline.data.tags import read_table
 from pipeline.errors import PseudomaskError
 
@@ -45,6 +46,9 @@ def test_voc_is_read(voc, tags):
     manifest, _ = import_manifest(settings(tags=tags), voc)
     assert [(r.id, r.height, r.width, r.tags) for r in manifest] == [("a", 20, 30, (1,)), ("b b", 20, 30, (1, 2))]
     assert dict(import_masks(settings(), voc))["a"][2, 3] == 1
+    boxes = import_boxes(settings(), voc, manifest)
+    assert boxes["a"] == [Box(1, (3, 2, 9, 8))]
+    assert boxes["b b"] == [Box(1, (3, 2, 9, 8)), Box(2, (10, 10, 12, 12))]
 
 
 def test_source_files_are_those_that_are_read(voc):
@@ -54,6 +58,7 @@ def test_source_files_are_those_that_are_read(voc):
     assert names("images") == [
         "ImageSets/train.txt", "JPEGImages/a.jpg", "JPEGImages/b b.jpg", "Annotations/a.xml", "Annotations/b b.xml",
     ]  # fmt: skip
+    assert names("boxes") == ["ImageSets/train.txt", "Annotations/a.xml", "Annotations/b b.xml"]
     assert names("masks") == ["ImageSets/train.txt", "SegmentationClass/a.png", "SegmentationClass/b b.png"]
     assert "SegmentationClass/a.png" in names("images", tags="masks")
 
@@ -187,10 +192,11 @@ def test_coco_is_read(tmp_path):
     small = {"size": [10, 12], "counts": [41, 1, 78]}
     crowd = {"size": [10, 12], "counts": [0, 120]}
     rows = [
-        {"id": 1, "image_id": 7, "category_id": 18, "segmentation": [square], "area": 16, "iscrowd": 0},
-        {"id": 2, "image_id": 7, "category_id": 90, "segmentation": small, "area": 1, "iscrowd": 0},
-        {"id": 3, "image_id": 7, "category_id": 18, "segmentation": crowd, "area": 120, "iscrowd": 1},
+        {"id": 1, "category_id": 18, "segmentation": [square], "area": 16, "iscrowd": 0, "bbox": [2.4, 2.4, 3.2, 3.2]},
+        {"id": 2, "category_id": 90, "segmentation": small, "area": 1, "iscrowd": 0, "bbox": [4, 1, 1, 1]},
+        {"id": 3, "category_id": 18, "segmentation": crowd, "area": 120, "iscrowd": 1, "bbox": [0, 0, 12, 10]},
     ]
+    rows = [row | {"image_id": 7} for row in rows]
     content = {
         "images": [{"id": 7, "file_name": "7.jpg", "height": 10, "width": 12}],
         "annotations": rows,
@@ -205,6 +211,7 @@ def test_coco_is_read(tmp_path):
     assert mask[3, 3] == 1
     assert mask[1, 4] == 2  # column-major run: pixel 41 is row 1 of column 4
     assert mask[9, 11] == 1  # the crowd, where nothing else is
+    assert import_boxes(data, tmp_path, manifest) == {"7": [Box(1, (2, 2, 6, 6)), Box(2, (4, 1, 5, 2))]}
     reduced = data.model_copy(update={"classes": CLASSES})
     assert import_manifest(reduced, tmp_path)[0].records[0].tags == (2,)
 

@@ -3,10 +3,19 @@ import json
 import numpy as np
 import pytest
 
+from pipeline.artifacts.boxes import Box
 from pipeline.config.classes import ClassTable
 from pipeline.config.scenes import SceneSettings
 from pipeline.data.scenes import make_scene
-from pipeline.data.sparse import Click, draw_clicks, read_clicks, read_scribbles, simulate_clicks, simulate_scribbles
+from pipeline.data.sparse import (
+    Click,
+    draw_clicks,
+    read_clicks,
+    read_scribbles,
+    simulate_box_clicks,
+    simulate_clicks,
+    simulate_scribbles,
+)
 from pipeline.errors import PseudomaskError
 
 CLASSES = ClassTable(names=("background", "cat", "dog"))
@@ -77,3 +86,16 @@ def test_crumbs_of_a_mask_get_no_click():
     assert [click.class_index for click in clicks] == [1, 1]
     assert (30, 2) not in {(click.y, click.x) for click in clicks}
     assert simulate_scribbles(truth, 1, 0, "a", 255)[30, 2] == 255
+
+
+def test_clicks_from_boxes_lie_in_the_inner_half_and_background_clicks_outside_all():
+    boxes = [Box(2, (10, 20, 30, 60)), Box(1, (50, 5, 51, 6))]
+    clicks = simulate_box_clicks(boxes, (80, 90), 5, 0, "a")
+    assert [click.class_index for click in clicks] == [2, 1, 0, 0, 0, 0, 0]
+    assert 15 <= clicks[0].x < 25
+    assert 30 <= clicks[0].y < 50
+    assert (clicks[1].x, clicks[1].y) == (50, 5)
+    for click in clicks[2:]:
+        assert not any(x0 <= click.x < x1 and y0 <= click.y < y1 for x0, y0, x1, y1 in (b.corners for b in boxes))
+    assert clicks == simulate_box_clicks(boxes, (80, 90), 5, 0, "a")
+    assert len(simulate_box_clicks([Box(1, (0, 0, 90, 80))], (80, 90), 5, 0, "a")) == 1

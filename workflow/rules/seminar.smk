@@ -6,16 +6,21 @@ from pipeline.data.sparse import label_files
 include: "data.smk"
 
 
-models, exported, label_stores = [], [], []
+models, label_stores = [], []
 if cfg.labels is not None:
+    origin = {}
+    if cfg.labels.source == "masks":
+        origin = {"truth": truth["masks"]}
+    elif cfg.labels.source == "boxes":
+
+        include: "boxes.smk"
+
+        origin = {"boxes": boxes["boxes"]}
     sparse = stage(
         "labels",
         "import_labels",
         cfg.labels,
-        {
-            "manifest": manifest,
-            "truth": truth["masks"] if cfg.labels.source == "masks" else None,
-        },
+        {"manifest": manifest, **origin},
         sources=build(label_files, cfg.labels, ROOT),
         source_root=ROOT,
     )

@@ -40,6 +40,15 @@ use rule import_data as import_truth with:
         spec=file_of("import_truth", SPEC),
 
 
+use rule import_data as import_boxes with:
+    output:
+        **outputs_of("import_boxes"),
+    log:
+        file_of("import_boxes", LOG),
+    params:
+        spec=file_of("import_boxes", SPEC),
+
+
 use rule import_data as import_labels with:
     output:
         **outputs_of("import_labels"),

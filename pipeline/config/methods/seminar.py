@@ -41,7 +41,7 @@ class Config(RunConfig):
         if self.given_masks is not None and self.pseudo.mode != "offline":
             raise ValueError("given_masks needs pseudo.mode: offline")
         if self.data.masks is None and (self.labels is None or self.labels.source == "masks"):
-            raise ValueError("without true masks (data.masks: null) labels must come from files: labels.source: files")
+            raise ValueError("without true masks (data.masks: null) labels.source must be files or boxes")
         return self
 
     @property
@@ -49,7 +49,7 @@ class Config(RunConfig):
         """Labels the run learns from."""
         if self.labels is None:
             return "true masks"
-        origin = "simulated" if self.labels.source == "masks" else "by people"
+        origin = "by people" if self.labels.source == "files" else f"simulated from {self.labels.source}"
         return f"{self.labels.kind} of {self.labels.size} px, {origin}"
 
     def settings_of(self, module: int) -> SeminarSettings:
