@@ -26,6 +26,7 @@ SPEC = "stage.json"
 PROVENANCE = "provenance.json"
 SCRATCH = "scratch"
 LOG = "log.txt"
+SET_ASIDE = "set_aside.csv"
 
 
 def shard_file(folder: str, shard: str) -> str:

@@ -37,6 +37,7 @@ class Page:
         colours: class name -> CSS colour.
         groups: heading and strips of images.
         plots: title and SVG.
+        set_aside: id and reason of bad items that were left out of the data.
     """
 
     title: str
@@ -44,6 +45,7 @@ class Page:
     colours: dict[str, str]
     groups: list[tuple[str, list[Strip]]] = field(default_factory=list)
     plots: list[tuple[str, str]] = field(default_factory=list)
+    set_aside: list[tuple[str, str]] = field(default_factory=list)
 
     def html(self) -> str:
         """The page."""
@@ -55,12 +57,18 @@ class Page:
             "</div><h2>Images</h2>",
             _legend(self.colours),
             *(_group(heading, strips) for heading, strips in self.groups),
+            *self._left_out(),
         ]
         head = (
             "<meta charset='utf-8'><meta name='viewport' content='width=device-width'>"
             f"<title>{escape(self.title)}</title><style>{_STYLE}</style>"
         )
         return f"<!doctype html><html lang='en'><head>{head}</head><body>{''.join(parts)}</body></html>\n"
+
+    def _left_out(self) -> list[str]:
+        if not self.set_aside:
+            return []
+        return ["<h2>Set aside</h2>", _table(["image", "reason"], [list(row) for row in self.set_aside])]
 
     def _numbers(self) -> list[str]:
         if self.metrics is None:

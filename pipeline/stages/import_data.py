@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pipeline.artifacts.files import write_text
 from pipeline.artifacts.job import Job
+from pipeline.artifacts.layout import SET_ASIDE
 from pipeline.config.data import DataSettings as Settings
 from pipeline.data.images import data_root
 from pipeline.data.importing import import_manifest
@@ -44,8 +45,8 @@ def run(settings: Settings, inputs: Inputs, outputs: Outputs, job: Job) -> None:
     if problems:
         text = io.StringIO()
         csv.writer(text, lineterminator="\n").writerows([("id", "reason"), *((p.image_id, p.reason) for p in problems)])
-        write_text(outputs.manifest.with_name("set_aside.csv"), text.getvalue())
-        _log.warning("%d items were set aside: see %s", len(problems), outputs.manifest.with_name("set_aside.csv"))
+        write_text(outputs.manifest.with_name(SET_ASIDE), text.getvalue())
+        _log.warning("%d items were set aside: see %s", len(problems), outputs.manifest.with_name(SET_ASIDE))
     if not len(manifest):
         raise PseudomaskError("no usable image is left; check data.root, data.images and data.splits")
     for split in manifest.splits:

@@ -12,6 +12,7 @@ from PIL import Image
 
 from pipeline.artifacts.files import atomic_path, write_text
 from pipeline.artifacts.job import Job
+from pipeline.artifacts.layout import SET_ASIDE
 from pipeline.artifacts.manifest import ImageRecord, Manifest
 from pipeline.artifacts.masks import MaskStore
 from pipeline.artifacts.scores import ScoreStore
@@ -62,7 +63,9 @@ def run(settings: Settings, inputs: Inputs, outputs: Outputs, job: Job) -> None:
         ]
         groups.append((heading, strips))
         rows += [list(row.values()) for row in pictures]
-    page = Page(settings.title, metrics, _colours(manifest.classes), groups, _plots(inputs))
+    page = Page(
+        settings.title, metrics, _colours(manifest.classes), groups, _plots(inputs), _set_aside(inputs.manifest)
+    )
     write_text(outputs.page, page.html())
     with atomic_path(outputs.sheet) as temporary:
         Image.fromarray(sheet(rows, settings.thumbnail)).save(temporary, quality=88)
@@ -126,6 +129,15 @@ class _Gallery:
         return f"{record.id} ({tags or 'no tags'})"
 
 
+def _set_aside(manifest: Path) -> list[tuple[str, str]]:
+    """Bad items the import left out."""
+    path = manifest.with_name(SET_ASIDE)
+    if not path.exists():
+        return []
+    with path.open(newline="") as stream:
+        return [(row["id"], row["reason"]) for row in csv.DictReader(stream)]
+
+
 def _colours(classes: ClassTable) -> dict[str, str]:
     colours = {name: "#{:02x}{:02x}{:02x}".format(*classes.palette[i]) for i, name in enumerate(classes.names) if i}
     return {**colours, "ignored": "#{:02x}{:02x}{:02x}".format(*classes.palette[classes.ignore])}
@@ -148,5 +160,6 @@ def _losses(path: Path) -> dict[str, tuple[list[float], list[float]]]:
     with path.open(newline="") as stream:
         rows = list(csv.DictReader(stream))
     names = [name for name in rows[0] if name not in ("step", "lr")]
-    steps = [float(row["step"]) for row in rows]
-    return {name: (steps, [float(row[name]) for row in rows]) for name in names}
+    # A part that sets in later has no value before.
+    there = {name: [row for row in rows if row[name]] for name in names}
+    return {name: ([float(r["step"]) for r in kept], [float(r[name]) for r in kept]) for name, kept in there.items()}

@@ -5,7 +5,7 @@ import io
 import logging
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -52,8 +52,8 @@ class _State:
     """What must survive a kill beside networks and optimiser."""
 
     step: int = 0
-    rows: list[list[Any]] | None = None
-    pending: list[Tensor] | None = None
+    rows: list[dict[str, float]] = field(default_factory=list)
+    pending: list[dict[str, Tensor]] = field(default_factory=list)
 
 
 class Trainer:
@@ -95,8 +95,7 @@ class Trainer:
         self._module.mark_forward_method("training_step")
         if self.average is not None:
             self.average.to(self._fabric.device)
-        self._names: list[str] = []
-        self._state = _State(rows=[], pending=[])
+        self._state = _State()
 
     @property
     def is_main(self) -> bool:
@@ -143,7 +142,7 @@ class Trainer:
         rate = learning_rate(settings, step)
         for group, source in zip(self._optimiser.param_groups, self._groups, strict=True):
             group["lr"] = rate * source.lr_scale
-        losses: Tensor | None = None
+        losses: dict[str, Tensor] = {}
         for micro in range(settings.accumulate):
             batch = next(batches)
             # After fetching: a loader's first batch draws from torch's generator.
@@ -152,10 +151,9 @@ class Trainer:
                 batch["image"] = batch["image"].contiguous(memory_format=torch.channels_last)
             with self._fabric.no_backward_sync(self._module, enabled=micro + 1 < settings.accumulate):
                 parts = self._module.training_step(batch, step)
-                self._names = list(parts)
-                stacked = torch.stack([part.float() for part in parts.values()]) / settings.accumulate
-                self._fabric.backward(stacked.sum())
-            losses = stacked.detach() if losses is None else losses + stacked.detach()
+                parts = {name: part.float() / settings.accumulate for name, part in parts.items()}
+                self._fabric.backward(torch.stack(list(parts.values())).sum())
+            losses = {name: losses.get(name, 0) + part.detach() for name, part in parts.items()}
         if settings.clip_norm is not None:
             self._fabric.clip_gradients(
                 self._module, self._optimiser, max_norm=settings.clip_norm, error_if_nonfinite=False
@@ -165,34 +163,35 @@ class Trainer:
         self.objective.on_step_end(step)
         if self.average is not None:
             self.average.update(self.objective.export())
-        assert losses is not None
-        assert self._state.pending is not None
         self._state.pending.append(losses)
         self._state.step += 1
         return rate
 
     def _record(self, rate: float, progress: Progress) -> None:
         """Mean losses since the last record, checked; only here does the loop wait for the device."""
-        assert self._state.pending is not None
-        assert self._state.rows is not None
-        pending = torch.stack(self._state.pending).double()
-        losses = cast(Tensor, self._fabric.all_reduce(pending, reduce_op="mean")).cpu()
-        finite = losses.isfinite().all(1)
+        # An objective may have parts that set in later: each mean is over the steps that had the part.
+        pending = self._state.pending
+        names = list(dict.fromkeys(name for losses in pending for name in losses))
+        nothing = torch.zeros((), device=self._fabric.device)
+        stacked = torch.stack([torch.stack([losses.get(name, nothing) for name in names]) for losses in pending])
+        values = cast(Tensor, self._fabric.all_reduce(stacked.double(), reduce_op="mean")).cpu()
+        finite = values.isfinite().all(1)
         if not bool(finite.all()):
             index = int((~finite).nonzero()[0])
-            parts = ", ".join(f"{n} {v:g}" for n, v in zip(self._names, losses[index].tolist(), strict=True))
-            step = self._state.step - len(losses) + index
+            parts = ", ".join(f"{n} {v:g}" for n, v in zip(names, values[index].tolist(), strict=True))
+            step = self._state.step - len(pending) + index
             raise PseudomaskError(
                 f"the loss of step {step} is not finite ({parts}; "
                 f"learning rate {learning_rate(self._settings, step):g}); "
                 "lower the learning rate, add warm-up steps or clip_norm, or look for damaged images or masks"
             )
-        means = losses.mean(0).tolist()
-        self._state.rows.append([self._state.step, rate, *means])
+        counts = [sum(name in losses for losses in pending) for name in names]
+        means = {n: total / count for n, total, count in zip(names, values.sum(0).tolist(), counts, strict=True)}
+        self._state.rows.append({"step": self._state.step, "lr": rate, **means})
         self._state.pending = []
         if self.is_main:
-            progress.show(self._state.step, rate, dict(zip(self._names, means, strict=True)))
-            self._log_to_tensorboard({"lr": rate, **dict(zip(self._names, means, strict=True))})
+            progress.show(self._state.step, rate, means)
+            self._log_to_tensorboard({"lr": rate, **means})
 
     def _log_to_tensorboard(self, values: dict[str, float]) -> None:
         if not self._job.runtime.tensorboard:
@@ -209,9 +208,10 @@ class Trainer:
 
     def _table(self) -> str:
         text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["step", "lr", *self._names])
-        writer.writerows(self._state.rows or [])
+        columns = dict.fromkeys(name for row in self._state.rows for name in row)
+        writer = csv.DictWriter(text, list(columns), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self._state.rows)
         return text.getvalue()
 
     def _loader(self) -> Any:
@@ -238,7 +238,6 @@ class Trainer:
             "step": self._state.step,
             "rows": self._state.rows,
             "pending": self._state.pending,
-            "names": self._names,
         }
         save_training_state(self._checkpoint, state)
 
@@ -250,9 +249,9 @@ class Trainer:
         self._optimiser.load_state_dict(state["optimiser"])
         if self.average is not None:
             self.average.load_state_dict(state["average"])
-        pending = [losses.to(self._fabric.device) for losses in state["pending"]]
+        device = self._fabric.device
+        pending = [{name: loss.to(device) for name, loss in losses.items()} for losses in state["pending"]]
         self._state = _State(state["step"], state["rows"], pending)
-        self._names = state["names"]
         _log.info("%s: going on from step %d of %d", self._job.name, self._state.step, self._settings.steps)
 
 

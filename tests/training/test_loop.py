@@ -58,7 +58,7 @@ def manifest(tmp_path):
     return Manifest(ClassTable(names=("background", "a", "b")), tuple(records))
 
 
-def train(manifest, folder, kill_at=None, poison=-1, workers=0, **changes):
+def train(manifest, folder, kill_at=None, poison=-1, workers=0, objective=Toy, **changes):
     augment = {"long_side": [20, 30], "crop": 16, "brightness": 0.3}
     settings = TrainingSettings.model_validate(
         {"steps": 9, "batch_size": 4, "log_every": 4, "augment": augment, **changes}
@@ -69,7 +69,7 @@ def train(manifest, folder, kill_at=None, poison=-1, workers=0, **changes):
         manifest, root, Toy.fields, {}, settings.augment, Normalisation((0.5,) * 3, (0.5,) * 3), seed=3
     )
     torch.manual_seed(0)
-    toy = Toy()
+    toy = objective()
     toy.poison = poison
     if kill_at is not None:
         toy.on_step_end = lambda step: _die(step == kill_at)
@@ -141,3 +141,17 @@ def test_the_moving_average_starts_as_a_plain_one():
         assert seen[-1] == pytest.approx(expected)
     assert seen[0] == 1.0
     assert seen[1] == pytest.approx(2.5)
+
+
+def test_parts_may_set_in_later_and_their_mean_counts_only_their_steps(manifest, tmp_path):
+    class Late(Toy):
+        def training_step(self, batch, step):
+            parts = super().training_step(batch, step)
+            return parts | ({"late": parts["size"] * 0 + 3.0} if step >= 3 else {})
+
+    (tmp_path / "late").mkdir()
+    train(manifest, tmp_path / "late", objective=Late, steps=6, log_every=2)
+    with (tmp_path / "late/curves.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert [row["late"] for row in rows] == ["", "3.0", "3.0"]
+    assert all(row["tags"] for row in rows)
