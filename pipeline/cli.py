@@ -105,14 +105,12 @@ def check(
     config: Annotated[Path, typer.Argument(help="YAML with a section `data`, such as configs/datasets/voc-mini.yaml")],
 ) -> None:
     """Read a data set as a run would, and count what is there."""
-    import yaml
-
-    from pipeline.config.load import load_data
+    from pipeline.config.load import load_data, read_yaml
     from pipeline.config.runtime import RuntimeSettings
     from pipeline.data.images import data_root
     from pipeline.data.importing import import_manifest
 
-    settings = load_data(yaml.safe_load(config.read_text()))
+    settings = load_data(read_yaml(config))
     manifest, problems = import_manifest(settings, data_root(RuntimeSettings()))
     for split in manifest.splits:
         part = manifest.split(split)

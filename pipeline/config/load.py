@@ -52,7 +52,7 @@ def resolve(raw: Mapping[str, Any], configs: Path) -> dict[str, Any]:
     paths = {key: value for key, value in raw.items() if "__" in key}
     result: dict[str, Any] = {}
     for name in raw.get("extends") or []:
-        result = _merge(result, resolve(_read_yaml(configs / name), configs))
+        result = _merge(result, resolve(read_yaml(configs / name), configs))
     result = _merge(result, plain)
     for key, value in paths.items():
         *parents, last = key.split("__")
@@ -88,11 +88,18 @@ def schema_files() -> dict[str, str]:
     return {f"{name}.schema.json": json.dumps(schema, indent=1) + "\n" for name, schema in schemas.items()}
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Content of a configuration file.
+
+    Raises:
+        PseudomaskError: the file is missing or holds no mapping.
+    """
     try:
         content = yaml.safe_load(path.read_text())
     except FileNotFoundError as error:
-        raise PseudomaskError(f"config key 'extends': {path} does not exist") from error
+        raise PseudomaskError(
+            f"the configuration {path} does not exist; check its name and those under 'extends'"
+        ) from error
     except yaml.YAMLError as error:
         raise PseudomaskError(f"{path} is no valid YAML: {error}") from error
     if not isinstance(content, dict):
