@@ -238,6 +238,54 @@ def compare(
 
 
 @app.command()
+def runs(
+    results: Annotated[Path, typer.Option(help="folder of runs")] = Path("results"),
+    watch: Annotated[bool, typer.Option("--watch", help="look again every two seconds, until ctrl-c")] = False,
+) -> None:
+    """List the runs: stages done, size, age; and how far an unfinished one is."""
+    import time
+
+    from rich.console import Console
+    from rich.live import Live
+
+    from pipeline.report.runs import runs_table
+
+    if not watch:
+        Console().print(runs_table(results))
+        return
+    with Live(runs_table(results), auto_refresh=False) as live:
+        while True:
+            time.sleep(2)
+            live.update(runs_table(results), refresh=True)
+
+
+@app.command()
+def gc(
+    results: Annotated[Path, typer.Option(help="folder of runs")] = Path("results"),
+    store: Annotated[Path, typer.Option(help="the store")] = Path("store"),
+    older_than: Annotated[float, typer.Option(help="only what has not changed for so many days", min=0)] = 0.0,
+    delete: Annotated[bool, typer.Option("--delete", help="really delete; without it nothing is touched")] = False,
+) -> None:
+    """List what no run points to any more, and delete it on request.
+
+    Results of a changed setting stay in the store, so that changing it back costs nothing; this gives the space back.
+    """
+    from pipeline.artifacts.store import delete as remove
+    from pipeline.artifacts.store import unreferenced
+    from pipeline.report.runs import human_size
+
+    found = unreferenced(store, results, older_than)
+    for folder in found:
+        typer.echo(f"{human_size(folder.size):>10}  {folder.path}{'' if folder.done else '  (unfinished)'}")
+    total = f"{len(found)} results without a run, {human_size(sum(folder.size for folder in found))}"
+    if delete:
+        remove(found, Path())
+        typer.echo(f"deleted {total}")
+    else:
+        typer.echo(f"{total}; nothing was touched, say --delete to remove them" if found else total)
+
+
+@app.command()
 def schema(folder: Annotated[Path, typer.Argument(help="folder to write METHOD.schema.json files to")]) -> None:
     """Write the JSON schema of every method's configuration, for editors."""
     from pipeline.config.load import schema_files

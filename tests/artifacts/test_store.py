@@ -1,0 +1,80 @@
+import os
+import time
+
+import pytest
+from typer.testing import CliRunner
+
+from pipeline.artifacts.store import delete, find_runs, stage_folders, unreferenced
+from pipeline.cli import app
+from pipeline.errors import PseudomaskError
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """Two runs that share one result, one unfinished stage, and two results nothing points to."""
+    monkeypatch.chdir(tmp_path)
+    for kind, key, done in (
+        ("train", "a", 1),
+        ("train", "b", 1),
+        ("train", "c", 0),
+        ("evaluate", "d", 1),
+        ("x", "e", 0),
+    ):
+        folder = tmp_path / "store" / kind / key
+        folder.mkdir(parents=True)
+        (folder / "weights").write_bytes(bytes(2000))
+        (folder / "log.txt").write_text("first\nstep 3 of 9\n")
+        if done:
+            (folder / "provenance.json").write_text("{}")
+    for run, links in (("one", {"train": "train/a", "late": "train/c"}), ("two", {"train": "train/a"})):
+        (tmp_path / "results" / run).mkdir(parents=True)
+        (tmp_path / "results" / run / "config.yaml").write_text("method: cam\n")
+        for name, target in links.items():
+            (tmp_path / "results" / run / name).symlink_to(f"../../store/{target}")
+    return tmp_path
+
+
+def names(folders):
+    return sorted(folder.path.name for folder in folders)
+
+
+def test_only_what_no_run_points_to_is_rubbish(place):
+    assert names(stage_folders(place / "store")) == list("abcde")
+    assert names(unreferenced(place / "store", place / "results")) == list("bde")
+    old = time.time() - 10 * 86400
+    for path in (place / "store/train/b", *(place / "store/train/b").iterdir()):
+        os.utime(path, (old, old))
+    assert names(unreferenced(place / "store", place / "results", older_than_days=5)) == ["b"]
+
+
+def test_gc_touches_nothing_unless_told_and_never_while_snakemake_works(place):
+    done = CliRunner().invoke(app, ["gc"])
+    assert "3 results without a run" in done.output
+    assert "--delete" in done.output
+    assert names(stage_folders(place / "store")) == list("abcde")
+    (place / ".snakemake/locks").mkdir(parents=True)
+    (place / ".snakemake/locks/0.input.lock").touch()
+    with pytest.raises(PseudomaskError, match="at work"):
+        delete(unreferenced(place / "store", place / "results"), place)
+    (place / ".snakemake/locks/0.input.lock").unlink()
+    assert "deleted 3" in CliRunner().invoke(app, ["gc", "--delete"]).output
+    assert names(stage_folders(place / "store")) == list("ac")
+
+
+def test_without_any_run_nothing_is_called_rubbish(place):
+    with pytest.raises(PseudomaskError, match="holds no run"):
+        unreferenced(place / "store", place / "elsewhere")
+
+
+def test_runs_are_listed_with_what_is_shared_and_how_far_they_are(place):
+    one, two = find_runs(place / "results")
+    assert (one.method, sorted(one.stages)) == ("cam", ["late", "train"])
+    assert one.stages["late"].last_line == "step 3 of 9"
+    assert not one.stages["late"].done
+    assert two.stages["train"].done
+    text = CliRunner().invoke(app, ["runs"], env={"COLUMNS": "160"}).output
+    assert "1/2" in text
+    assert "1/1" in text
+    assert "shared" in text
+    assert "step 3 of 9" in text
+    assert "no run in" in CliRunner().invoke(app, ["runs", "--results", "nowhere"]).output
