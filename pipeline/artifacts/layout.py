@@ -11,6 +11,8 @@ STAGE_FILES: dict[str, dict[str, str]] = {
     "infer_scores": {"scores": "scores.h5"},
     "search_threshold": {"threshold": "threshold.json"},
     "label_scores": {"masks": "masks.h5"},
+    "label_irn": {"masks": "masks.h5"},
+    "walk_irn": {"scores": "scores.h5"},
     "refine_par": {"scores": "scores.h5"},
     "refine_crf": {"masks": "masks.h5"},
     "evaluate": {"metrics": "metrics.json", "csv": "metrics.csv", "table": "table.md"},
@@ -19,7 +21,7 @@ STAGE_FILES: dict[str, dict[str, str]] = {
 }
 """Kind of stage -> output name -> file name in the stage's folder."""
 
-SHARDED = frozenset({"infer_cams", "infer_scores", "refine_par", "refine_crf"})
+SHARDED = frozenset({"infer_cams", "infer_scores", "refine_par", "refine_crf", "label_irn", "walk_irn"})
 """Kinds whose one output store is written in shards and merged."""
 
 SPEC = "stage.json"

@@ -23,7 +23,8 @@ from pipeline.methods.objective import Batch, Objective, ParameterGroup
 from pipeline.methods.segmenter import segmentation_loss
 from pipeline.nets.decoders import upsample
 from pipeline.nets.ema import MovingAverage
-from pipeline.nets.exported import Frozen, check_classes, load_segmenter
+from pipeline.nets.exported import check_classes, load_segmenter
+from pipeline.nets.frozen import Frozen
 from pipeline.nets.inference import unnormalise
 from pipeline.nets.segmentation import SegmentationNetwork
 

@@ -1,9 +1,8 @@
 """Networks rebuilt from a weights file alone: its card holds the settings and the classes."""
 
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
-import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
@@ -12,27 +11,11 @@ from pipeline.config.classes import ClassTable
 from pipeline.config.network import NetworkSettings
 from pipeline.errors import PseudomaskError
 from pipeline.nets.classification import ClassificationNetwork
+from pipeline.nets.irn import BoundaryNetwork
 from pipeline.nets.segmentation import SegmentationNetwork
 
 Network = TypeVar("Network", ClassificationNetwork, SegmentationNetwork)
-
-
-class Frozen(nn.Module):
-    """A finished network inside an objective: never trained, always in evaluation mode, without a gradient."""
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network.requires_grad_(False).eval()
-
-    def train(self, mode: bool = True) -> "Frozen":  # noqa: ARG002
-        """Stay in evaluation mode."""
-        return super().train(False)
-
-    @torch.no_grad()
-    def forward(self, image: Tensor) -> Tensor:
-        """What the network says."""
-        result: Tensor = self.network(image)
-        return result
+AnyNetwork = TypeVar("AnyNetwork", bound=nn.Module)
 
 
 def load_classifier(path: Path, branch: int | None = None) -> tuple[ClassificationNetwork, NetworkSettings, ClassTable]:
@@ -57,33 +40,51 @@ def load_segmenter(path: Path, branch: int | None = None) -> tuple[SegmentationN
     return _load(path, SegmentationNetwork, branch, background=True)
 
 
+def load_boundary_network(path: Path) -> tuple[BoundaryNetwork, NetworkSettings, ClassTable]:
+    """The trained boundary network of IRN in a weights file, its settings and classes.
+
+    Raises:
+        PseudomaskError: as for :func:`load_classifier`.
+    """
+    state, card = load_weights(path)
+    settings, classes = _described(card, path)
+    network = BoundaryNetwork(settings, bool(card["settings"].get("displacement")))
+    return _filled(network, state, card, path), settings, classes
+
+
 def _load(
     path: Path, kind: type[Network], branch: int | None, background: bool
 ) -> tuple[Network, NetworkSettings, ClassTable]:
     state, card = load_weights(path)
-    try:
-        settings = NetworkSettings.model_validate(card["settings"]["network"])
-        classes = ClassTable.model_validate(card["classes"])
-    except (KeyError, TypeError, ValidationError) as error:
-        raise PseudomaskError(
-            f"the card in {path} does not describe a network ({error}); train it again with this version"
-        ) from error
+    settings, classes = _described(card, path)
     network = kind(settings, len(classes) if background else len(classes.foreground))
     if branch is not None:
         # A branch may have parts of both kinds of network; each kind takes its own.
         wanted = network.state_dict().keys()
-        parts = {
-            name.removeprefix(f"{branch}."): value for name, value in state.items() if name.startswith(f"{branch}.")
-        }
-        state = {name: value for name, value in parts.items() if name in wanted}
+        state = {name: state[f"{branch}.{name}"] for name in wanted if f"{branch}.{name}" in state}
+    return _filled(network, state, card, path), settings, classes
+
+
+def _described(card: dict[str, Any], path: Path) -> tuple[NetworkSettings, ClassTable]:
+    """Settings of the network and classes a card names."""
+    try:
+        return NetworkSettings.model_validate(card["settings"]["network"]), ClassTable.model_validate(card["classes"])
+    except (KeyError, TypeError, ValidationError) as error:
+        raise PseudomaskError(
+            f"the card in {path} does not describe a network ({error}); train it again with this version"
+        ) from error
+
+
+def _filled(network: AnyNetwork, state: dict[str, Tensor], card: dict[str, Any], path: Path) -> AnyNetwork:
+    """The network with its weights."""
     try:
         network.load_state_dict(state)
     except RuntimeError as error:
         raise PseudomaskError(
-            f"{path} holds no {kind.__name__} but what objective '{card.get('objective')}' exports; "
+            f"{path} holds no {type(network).__name__} but what objective '{card.get('objective')}' exports; "
             f"connect the stage to another training ({str(error).splitlines()[1].strip()[:200]})"
         ) from error
-    return network, settings, classes
+    return network
 
 
 def check_classes(wanted: ClassTable, found: ClassTable, path: Path) -> None:

@@ -18,7 +18,7 @@ from conftest import ROOT, Workflow, kill_session
 from pipeline.artifacts.masks import MaskWriter
 from pipeline.config.classes import ClassTable
 
-STORES = ("infer_cams/scores.h5", "label_cams/masks.h5", "refine_crf/masks.h5", "crf_segmenter/masks.h5")
+STORES = ("infer_cams/scores.h5", "label_cams/masks.h5", "pseudo_masks/masks.h5", "crf_segmenter/masks.h5")
 WEIGHTS = ("train_classifier/weights.safetensors", "train_segmenter/weights.safetensors")
 
 

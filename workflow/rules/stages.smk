@@ -169,6 +169,15 @@ use rule infer_cams as refine_par with:
         spec=file_of("refine_par", SPEC),
 
 
+use rule infer_cams as walk_irn with:
+    output:
+        temp(shard_file("store/walk_irn/{key}", "{shard}")),
+    log:
+        file_of("walk_irn", "shards/{shard}.log"),
+    params:
+        spec=file_of("walk_irn", SPEC),
+
+
 rule refine_crf:
     input:
         inputs_of,
@@ -187,6 +196,15 @@ rule refine_crf:
         "pseudomask stage {params.spec:q} --shard {wildcards.shard} 2>&1 | tee {log:q}"
 
 
+use rule refine_crf as label_irn with:
+    output:
+        temp(shard_file("store/label_irn/{key}", "{shard}")),
+    log:
+        file_of("label_irn", "shards/{shard}.log"),
+    params:
+        spec=file_of("label_irn", SPEC),
+
+
 rule merge_masks:
     input:
         lambda wildcards: shards_of(f"store/{wildcards.kind}/{wildcards.key}"),
@@ -196,7 +214,7 @@ rule merge_masks:
     log:
         "store/{kind}/{key}/log.txt",
     wildcard_constraints:
-        kind="refine_crf",
+        kind="refine_crf|label_irn",
     conda:
         "../../envs/data.yaml"
     params:
@@ -210,4 +228,4 @@ use rule merge_masks as merge_scores with:
         scores="store/{kind}/{key}/scores.h5",
         provenance="store/{kind}/{key}/provenance.json",
     wildcard_constraints:
-        kind="infer_cams|infer_scores|refine_par",
+        kind="infer_cams|infer_scores|refine_par|walk_irn",

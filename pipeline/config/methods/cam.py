@@ -8,16 +8,24 @@ from pipeline.config.background import LabelSettings, ThresholdSettings
 from pipeline.config.base import Settings
 from pipeline.config.cams import CamSettings
 from pipeline.config.classifier import ClassifierSettings
+from pipeline.config.irn import IrnRefinement
 from pipeline.config.refine import CrfStage, ParStage
 from pipeline.config.run import RunConfig
 from pipeline.config.segmenter import SegmenterSettings
 
 
 class RefineSettings(Settings):
-    """From activation maps to pseudo-masks: PAR (null: left out), then a dense CRF."""
+    """From activation maps to pseudo-masks: PAR or IRN, then a dense CRF; null leaves a step out."""
 
     par: ParStage | None = None
-    crf: CrfStage = CrfStage()
+    irn: IrnRefinement | None = None
+    crf: CrfStage | None = CrfStage()
+
+    @model_validator(mode="after")
+    def _one_before_the_crf(self) -> "RefineSettings":
+        if self.par is not None and self.irn is not None:
+            raise ValueError("PAR and IRN both refine activation maps; set one of refine.par and refine.irn to null")
+        return self
 
 
 class Config(RunConfig):
