@@ -24,7 +24,8 @@ def random_walk(maps: Tensor, edge: Tensor, radius: int, beta: float, doublings:
         (K, H, W). A map loses what lies on boundaries, ``maps * (1 - edge)``, then spreads: what a place receives from
         its neighbours and itself is weighted by affinity^beta over the sum of its own weights.
     """
-    edge = edge.to(maps.dtype)
+    # Hundreds of steps add up the rounding of single precision to more than the fourth digit.
+    kind, maps, edge = maps.dtype, maps.double(), edge.double()
     around = links(radius)
     weights = [path_affinity(edge, link).clamp(min=0) ** beta for link in around]
     total = torch.ones_like(edge)
@@ -40,4 +41,4 @@ def random_walk(maps: Tensor, edge: Tensor, radius: int, beta: float, doublings:
             to_start.addcmul_(from_end, weight)
             to_end.addcmul_(from_start, weight)
         values = spread / total
-    return values
+    return values.to(kind)
