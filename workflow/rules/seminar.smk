@@ -6,27 +6,27 @@ from pipeline.data.sparse import label_files
 include: "data.smk"
 
 
+if cfg.labels is not None and cfg.labels.source == "boxes":
+
+    include: "boxes.smk"
+
+
 models, label_stores = [], []
+given = truth["masks"]
 if cfg.labels is not None:
-    origin = {}
-    if cfg.labels.source == "masks":
-        origin = {"truth": truth["masks"]}
-    elif cfg.labels.source == "boxes":
-
-        include: "boxes.smk"
-
-        origin = {"boxes": boxes["boxes"]}
+    origins = {
+        "masks": lambda: {"truth": truth["masks"]},
+        "boxes": lambda: {"boxes": boxes["boxes"]},
+    }
     sparse = stage(
         "labels",
         "import_labels",
         cfg.labels,
-        {"manifest": manifest, **origin},
+        {"manifest": manifest, **origins.get(cfg.labels.source, dict)()},
         sources=build(label_files, cfg.labels, ROOT),
         source_root=ROOT,
     )
     given = sparse["masks"]
-else:
-    given = truth["masks"]
 
 
 def train_model(number):
