@@ -41,7 +41,7 @@ lint: setup  ## style, layers, workflow
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/lint-imports
 	$(BIN)/codespell
-	$(BIN)/snakemake --lint
+	@for run in configs/demo/*.yaml; do $(BIN)/snakemake --lint --configfile $$run || exit 1; done
 
 types: setup  ## mypy strict
 	$(BIN)/mypy

@@ -19,6 +19,10 @@ class BackgroundSettings(Settings):
     offset: float = Field(default=0.0, gt=-1, lt=1, description="added to the threshold, given or found")
     alpha: float = Field(default=4.0, gt=0, description="exponent of kind power")
 
+    def at(self, threshold: float) -> "BackgroundSettings":
+        """The same with a constant background score."""
+        return self.model_copy(update={"kind": "constant", "threshold": threshold})
+
 
 class LabelSettings(Settings):
     """Settings of the stage ``label_scores``."""

@@ -7,19 +7,6 @@ The baseline of the field (PSA and IRN; `refine.irn` adds the refinement network
 include: "data.smk"
 
 
-def maps_alone(inputs):
-    """Activation maps without a threshold found for them."""
-    return {name: inputs[name] for name in ("manifest", "scores")}
-
-
-def with_threshold(settings, threshold):
-    """Settings with another background score."""
-    background = settings.background.model_copy(
-        update={"threshold": threshold, "kind": "constant"}
-    )
-    return settings.model_copy(update={"background": background})
-
-
 classifier = stage(
     "train_classifier",
     "train",
@@ -35,6 +22,7 @@ cams = stage(
     {"manifest": manifest, "weights": classifier["weights"]},
 )
 maps = {"manifest": manifest, "scores": cams["scores"]}
+found = {}
 if cfg.threshold is not None:
     threshold = stage(
         "search_threshold",
@@ -42,15 +30,15 @@ if cfg.threshold is not None:
         cfg.threshold,
         {**maps, "truth": truth["masks"]},
     )
-    maps["threshold"] = threshold["threshold"]
-cam_masks = stage("label_cams", "label_scores", cfg.labels, maps)
+    found = {"threshold": threshold["threshold"]}
+cam_masks = stage("label_cams", "label_scores", cfg.labels, {**maps, **found})
+to_masks = cfg.labels if cfg.refine.crf is None else cfg.refine.crf
 if cfg.refine.par is not None:
-    par = stage("refine_par", "refine_par", cfg.refine.par, maps)
-    maps = {"manifest": manifest, "scores": par["scores"]}
-labels, crf = cfg.labels, cfg.refine.crf
+    par = stage("refine_par", "refine_par", cfg.refine.par, {**maps, **found})
+    maps, found = {"manifest": manifest, "scores": par["scores"]}, {}
 if cfg.refine.irn is not None:
     irn = cfg.refine.irn
-    irn_labels = stage("irn_labels", "label_irn", irn.labels, maps_alone(maps))
+    irn_labels = stage("irn_labels", "label_irn", irn.labels, maps)
     irn_network = stage(
         "train_irn",
         "train",
@@ -71,15 +59,18 @@ if cfg.refine.irn is not None:
         "irn_walk",
         "walk_irn",
         irn.walk,
-        {**maps_alone(maps), "weights": irn_network["weights"]},
+        {**maps, "weights": irn_network["weights"]},
     )
-    maps = {"manifest": manifest, "scores": walk["scores"]}
-    labels, crf = (
-        settings and with_threshold(settings, irn.threshold)
-        for settings in (labels, crf)
+    maps, found = {"manifest": manifest, "scores": walk["scores"]}, {}
+    to_masks = to_masks.model_copy(
+        update={"background": to_masks.background.at(irn.threshold)}
     )
-refined_by = "label_scores" if crf is None else "refine_crf"
-pseudo_masks = stage("pseudo_masks", refined_by, labels if crf is None else crf, maps)
+pseudo_masks = stage(
+    "pseudo_masks",
+    "label_scores" if cfg.refine.crf is None else "refine_crf",
+    to_masks,
+    {**maps, **found},
+)
 segmenter = stage(
     "train_segmenter",
     "train",
@@ -100,7 +91,12 @@ if cfg.threshold is not None:
     shown["threshold"] = threshold["threshold"]
     rows = [
         ("CAM", cfg.threshold.split, False, cfg.cams.multi_scale),
-        ("pseudo-mask", cfg.threshold.split, crf is not None, cfg.cams.multi_scale),
+        (
+            "pseudo-mask",
+            cfg.threshold.split,
+            cfg.refine.crf is not None,
+            cfg.cams.multi_scale,
+        ),
     ]
 
 
@@ -151,7 +147,7 @@ if cfg.refine.irn is not None:
             key=only(walk),
 
 
-if crf is not None:
+if cfg.refine.crf is not None:
 
     use rule refine_crf as cam_refine_crf with:
         wildcard_constraints:

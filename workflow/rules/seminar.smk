@@ -29,15 +29,15 @@ if cfg.labels is not None:
     given = sparse["masks"]
 
 
-def train_model(number):
-    """Model `number`; all but the first learn from the one before."""
-    name = "ancillary" if number == 0 else f"primary_{number}"
+masks = {"labels": given} if cfg.labels is not None else {}
+networks, rows, curves = {}, [], {}
+scored, labelled = [], []
+for number in range(cfg.modules + 1):
+    # All but the first model learn from the one before.
+    name = f"primary_{number}" if number else "ancillary"
     inputs = {"mask": given}
-    before = {}
-    if number:
-        before = {"previous": models[-1]["weights"]}
-        if cfg.pseudo.mode == "offline":
-            inputs["pseudo"] = label_stores[-1]
+    if number and cfg.pseudo.mode == "offline":
+        inputs["pseudo"] = label_stores[-1]
     models.append(
         stage(
             f"train_{name}",
@@ -45,19 +45,15 @@ def train_model(number):
             train_settings(
                 "seminar", cfg.settings_of(number), cfg.split, cfg.seed_of(number)
             ),
-            {"manifest": manifest, "masks": inputs, "networks": before},
+            {
+                "manifest": manifest,
+                "masks": inputs,
+                "networks": ({"previous": models[-1]["weights"]} if number else {}),
+            },
             modules=["pipeline.methods.seminar"],
             **weight_sources(cfg.model),
         )
     )
-    return name
-
-
-masks = {"labels": given} if cfg.labels is not None else {}
-networks, rows, curves = {}, [], {}
-scored, labelled = [], []
-for number in range(cfg.modules + 1):
-    name = train_model(number)
     networks[name] = models[-1]
     curves[f"{name} model"] = models[-1]["curves"]
     if number == cfg.modules:
