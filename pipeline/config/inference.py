@@ -21,8 +21,10 @@ class InferenceSettings(Settings):
 
     split: str | None = Field(default=None, description="split to predict, several joined by +; null: all images")
     multi_scale: MultiScaleSettings = MultiScaleSettings(scales=(1.0,), flip=False)
-    branch: int | None = Field(
-        default=None, ge=0, description="which network of a file with several, from 0; null: it holds one"
+    branch: Annotated[int, Field(ge=0)] | Literal["mean", "max"] | None = Field(
+        default=None,
+        description="which network of a file with several, from 0, or the mean or the maximum of their probabilities; "
+        "null: it holds one",
     )
     fusion: Literal["mean", "max"] = Field(default="mean", description="how scores of several scales are joined")
     resize: Literal["none", "short_side", "square"] = Field(

@@ -48,16 +48,17 @@ def load_data(raw: Mapping[str, Any]) -> DataSettings:
 
 def resolve(raw: Mapping[str, Any], configs: Path) -> dict[str, Any]:
     """Follow ``extends`` and expand ``a__b`` to ``{a: {b: }}``; later files win, then the file, then such keys."""
-    plain = {key: value for key, value in raw.items() if "__" not in key and key != "extends"}
-    paths = {key: value for key, value in raw.items() if "__" in key}
+    # Snakemake hands `--config key=null` over as a word.
+    given = {key: None if value == "null" else value for key, value in raw.items() if key != "extends"}
+    plain = {key: value for key, value in given.items() if "__" not in key}
+    paths = {key: value for key, value in given.items() if "__" in key}
     result: dict[str, Any] = {}
     for name in raw.get("extends") or []:
         result = _merge(result, resolve(read_yaml(configs / name), configs))
     result = _merge(result, plain)
     for key, value in paths.items():
         *parents, last = key.split("__")
-        # Snakemake hands `--config key=null` over as a word.
-        node: dict[str, Any] = {last: None if value == "null" else value}
+        node: dict[str, Any] = {last: value}
         for parent in reversed(parents):
             node = {parent: node}
         result = _merge(result, node)

@@ -1,7 +1,7 @@
 """Networks rebuilt from a weights file alone: its card holds the settings and the classes."""
 
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from pydantic import ValidationError
 from torch import Tensor, nn
@@ -40,6 +40,25 @@ def load_segmenter(path: Path, branch: int | None = None) -> tuple[SegmentationN
     return _load(path, SegmentationNetwork, branch, background=True)
 
 
+def load_segmenters(
+    path: Path, branch: int | Literal["mean", "max"] | None
+) -> tuple[list[SegmentationNetwork], NetworkSettings, ClassTable]:
+    """One segmentation network of a weights file, or with ``mean`` or ``max`` all of a file with several.
+
+    Raises:
+        PseudomaskError: as for :func:`load_classifier`; or the file holds a single network where all are asked for.
+    """
+    if not isinstance(branch, str):
+        network, settings, classes = load_segmenter(path, branch)
+        return [network], settings, classes
+    state, _ = load_weights(path)
+    numbers = sorted({int(name.split(".")[0]) for name in state if name.split(".")[0].isdecimal()})
+    if len(numbers) < 2:
+        raise PseudomaskError(f"{path} holds one network; 'branch: {branch}' joins several, so set branch to null")
+    loaded = [load_segmenter(path, number) for number in numbers]
+    return [network for network, _, _ in loaded], *loaded[0][1:]
+
+
 def load_boundary_network(path: Path) -> tuple[BoundaryNetwork, NetworkSettings, ClassTable]:
     """The trained boundary network of IRN in a weights file, its settings and classes.
 
@@ -59,9 +78,9 @@ def _load(
     settings, classes = _described(card, path)
     network = kind(settings, len(classes) if background else len(classes.foreground))
     if branch is not None:
-        # A branch may have parts of both kinds of network; each kind takes its own.
-        wanted = network.state_dict().keys()
-        state = {name: state[f"{branch}.{name}"] for name in wanted if f"{branch}.{name}" in state}
+        # A branch may have parts of both kinds of network; each kind takes its own. Parts without a number are common.
+        own = {name: state.get(f"{branch}.{name}", state.get(name)) for name in network.state_dict()}
+        state = {name: value for name, value in own.items() if value is not None}
     return _filled(network, state, card, path), settings, classes
 
 

@@ -1,11 +1,13 @@
 """Class probabilities of a trained segmentation network for whole images."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from pipeline.artifacts.job import Job
 from pipeline.artifacts.manifest import Manifest
@@ -13,11 +15,11 @@ from pipeline.artifacts.scores import ScoreWriter
 from pipeline.config.inference import InferenceSettings as Settings
 from pipeline.data.images import data_root
 from pipeline.nets.decoders import upsample
-from pipeline.nets.exported import check_classes, load_segmenter
+from pipeline.nets.exported import check_classes, load_segmenters
 from pipeline.nets.inference import ViewMaker, join_mirrored, read_images, strided_size
 from pipeline.nets.segmentation import SegmentationNetwork
 
-__all__ = ["Inputs", "Outputs", "Settings", "probabilities", "resized", "run", "strong_classes"]
+__all__ = ["Inputs", "Outputs", "Settings", "joined", "probabilities", "resized", "run", "strong_classes"]
 
 
 @dataclass(frozen=True)
@@ -42,13 +44,13 @@ def run(settings: Settings, inputs: Inputs, outputs: Outputs, job: Job) -> None:
         PseudomaskError: an image cannot be read, or the network is for other classes.
     """
     manifest = Manifest.read(inputs.manifest)
-    network, network_settings, classes = load_segmenter(inputs.weights, settings.branch)
+    networks, network_settings, classes = load_segmenters(inputs.weights, settings.branch)
     check_classes(manifest.classes, classes, inputs.weights)
-    views = ViewMaker(network, network_settings, network.backbone.multiple, job.runtime)
+    views = ViewMaker(nn.ModuleList(networks), network_settings, networks[0].backbone.multiple, job.runtime)
     chosen = manifest if settings.split is None else manifest.split(settings.split)
     with ScoreWriter(outputs.scores, classes, "probability", stage=job.name, key=job.key) as writer:
         for record, image in read_images(job.part(chosen).records, data_root(job.runtime), job.name):
-            values = probabilities(network, views, image, settings)
+            values = joined([probabilities(network, views, image, settings) for network in networks], settings)
             kept = strong_classes(values, settings.min_probability)
             writer.add(record.id, values[kept], kept, (record.height, record.width))
 
@@ -72,6 +74,15 @@ def probabilities(
     stacked = torch.stack(logits)
     joined = stacked.mean(0) if settings.fusion == "mean" else stacked.amax(0)
     result: NDArray[np.float32] = joined.softmax(0).cpu().numpy()
+    return result
+
+
+def joined(values: Sequence[NDArray[np.float32]], settings: Settings) -> NDArray[np.float32]:
+    """Probabilities of several networks (C, h, w) as one: their mean, or their maximum (no longer summing to 1)."""
+    if len(values) == 1:
+        return values[0]
+    stacked = np.stack(values)
+    result: NDArray[np.float32] = stacked.max(0) if settings.branch == "max" else stacked.mean(0)
     return result
 
 

@@ -53,3 +53,4 @@ def test_a_missing_base_is_named():
 
 def test_null_on_the_command_line_is_nothing():
     assert resolve({"a": {"b": {"c": 1}}, "a__b": "null"}, CONFIGS) == {"a": {"b": None}}
+    assert resolve({"extends": [], "threshold": "null"}, CONFIGS) == {"threshold": None}

@@ -107,3 +107,31 @@ def test_a_classifier_is_refused(world):
     _save(ClassificationNetwork(NETWORK, 2), folder / "weights.safetensors")
     with pytest.raises(PseudomaskError, match="holds no SegmentationNetwork"):
         _run(folder)
+
+
+@pytest.fixture
+def pair(world):
+    """The world's network beside another one with the same backbone, in one file."""
+    folder, first = world
+    second = SegmentationNetwork(NETWORK, 3).eval()
+    second.backbone.load_state_dict(first.backbone.state_dict())
+    for branch in second.decoder.branches:
+        branch.weight.data *= 10
+    parts = {f"backbone.{name}": value for name, value in first.backbone.state_dict().items()}
+    for number, network in enumerate((first, second)):
+        parts |= {f"{number}.decoder.{name}": value for name, value in network.decoder.state_dict().items()}
+    card = {"objective": "any", "settings": {"network": NETWORK.model_dump(mode="json")}}
+    save_weights(folder / "weights.safetensors", parts, card | {"classes": CLASSES.model_dump(mode="json")})
+    return folder
+
+
+def test_branches_share_a_backbone_and_join_by_mean_or_maximum(pair):
+    found = {branch: _run(pair, branch=branch, min_probability=0.0)["val"].values for branch in (0, 1, "mean", "max")}
+    assert np.abs(found[0] - found[1]).max() > 0.05
+    np.testing.assert_allclose(found["mean"], (found[0] + found[1]) / 2, atol=2e-3)
+    np.testing.assert_allclose(found["max"], np.maximum(found[0], found[1]), atol=2e-3)
+
+
+def test_joining_the_branches_of_a_single_network_is_refused(world):
+    with pytest.raises(PseudomaskError, match="holds one network; 'branch: mean'"):
+        _run(world[0], branch="mean")
