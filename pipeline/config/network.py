@@ -6,7 +6,7 @@ from pydantic import Field, field_validator, model_validator
 
 from pipeline.config.base import Settings
 
-DecoderKind = Literal["none", "largefov", "deeplabv2", "deeplabv3plus", "pspnet"]
+DecoderKind = Literal["none", "largefov", "rrm", "deeplabv2", "deeplabv3plus", "pspnet"]
 
 
 _NO_OPTIONS = {"pretrained", "pretrained_cfg", "checkpoint_path", "features_only", "out_indices", "output_stride"}
@@ -60,8 +60,8 @@ class NetworkSettings(Settings):
             raise ValueError(f"decoder_dilations is set, but decoder '{self.decoder}' has no dilated layer; remove it")
         if self.decoder_dilations == () or min(self.decoder_dilations or (1,)) < 1:
             raise ValueError("decoder_dilations must be whole numbers from 1, at least one")
-        if self.decoder == "largefov" and len(self.decoder_dilations or (12,)) != 1:
-            raise ValueError("decoder 'largefov' has one dilation")
+        if self.decoder in ("largefov", "rrm") and len(self.decoder_dilations or (12,)) != 1:
+            raise ValueError(f"decoder '{self.decoder}' has one dilation")
         if min(self.std) <= 0:
             raise ValueError("std must be above 0")
         return self

@@ -14,6 +14,8 @@ well (2e-9 of rloss and 1e-7 of RRM do). The lattice is not quite symmetric; bac
 reference codes double the forward filter.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -102,8 +104,9 @@ class DenseEnergyLoss(nn.Module):
         images: Tensor,
         probabilities: Tensor,
         region: Tensor | None = None,
-        labels: Tensor | None = None,
+        labels: Tensor | Callable[[], Tensor] | None = None,
         ignore: int = 255,
+        filter_: BatchFilter | None = None,
     ) -> Tensor:
         """The loss, a scalar.
 
@@ -111,31 +114,41 @@ class DenseEnergyLoss(nn.Module):
             images: (B, 3, H, W), RGB, 0..255, not normalised.
             probabilities: (B, K, H, W) softmax scores.
             region: (B, H, W), one in the image and zero in padding; None: all of it.
-            labels: (B, H, W) with ``ignore`` where unknown switches RRM's gate on; None: no gate, as rloss.
+            labels: (B, H, W) with ``ignore`` where unknown switches RRM's gate on; None: no gate, as rloss. Or a
+                function that gives them, called when everything that needs no labels is done.
             ignore: value of unknown labels.
+            filter_: ``filter_of(images)``, where several energies are taken over the same images; None: made here.
         """
-        _check(images, probabilities, region, labels)
-        image, soft = images.float(), probabilities
+        _check(images, probabilities, region)
+        soft = probabilities
         if soft.dtype not in (torch.float32, torch.float64):
             soft = soft.float()
         mask = soft.new_ones(len(soft), 1, *soft.shape[2:]) if region is None else region[:, None].to(soft.dtype)
-        known = None if labels is None else (labels != ignore)[:, None].to(soft.dtype)
         if self.scale != 1:
-            image, mask = self._nearest(image), self._nearest(mask)
-            known = None if known is None else self._nearest(known)
+            mask = self._nearest(mask)
             soft = F.interpolate(
                 soft, scale_factor=self.scale, mode="bilinear", align_corners=False, recompute_scale_factor=False
             )
-        filter_ = BatchFilter(image, self.sxy * self.scale, self.srgb)
+        filter_ = filter_ or self.filter_of(images)
         masked = soft * mask
         filtered: Tensor = _Filter.apply(masked, filter_)
-        gated = filtered if known is None else filtered * gate(soft.detach(), mask, known)
-        energy = -(masked * gated).sum()
+        if labels is not None:
+            given = labels() if callable(labels) else labels
+            _check(images, probabilities, labels=given)
+            known = self._nearest((given != ignore)[:, None].to(soft.dtype))
+            filtered = filtered * gate(soft.detach(), mask, known)
+        energy = -(masked * filtered).sum()
         if self.full:
             energy = energy + (mask * filter_.apply(mask)).sum()
         return energy * (self.weight / len(images))
 
+    def filter_of(self, images: Tensor) -> BatchFilter:
+        """The bilateral filter of images (B, 3, H, W), RGB, 0..255, at the scale of the loss."""
+        return BatchFilter(self._nearest(images.float()), self.sxy * self.scale, self.srgb)
+
     def _nearest(self, values: Tensor) -> Tensor:
+        if self.scale == 1:
+            return values
         return F.interpolate(values, scale_factor=self.scale, mode="nearest", recompute_scale_factor=False)
 
 
@@ -145,7 +158,7 @@ def gate(probabilities: Tensor, region: Tensor, known: Tensor) -> Tensor:
     return torch.where(known > 0, unsure, torch.ones_like(unsure))
 
 
-def _check(images: Tensor, probabilities: Tensor, region: Tensor | None, labels: Tensor | None) -> None:
+def _check(images: Tensor, probabilities: Tensor, region: Tensor | None = None, labels: Tensor | None = None) -> None:
     batch, size = len(images), images.shape[2:]
     expected = {"probabilities": (probabilities, (batch, probabilities.shape[1], *size))}
     for name, tensor in (("region", region), ("labels", labels)):

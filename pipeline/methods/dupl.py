@@ -9,7 +9,7 @@ by image, are not here.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -21,6 +21,7 @@ from pipeline.config.dupl import DiscrepancySettings, RegularisationSettings, Th
 from pipeline.config.dupl import DuplSettings as Settings
 from pipeline.data.strong import strong_colours
 from pipeline.errors import PseudomaskError
+from pipeline.methods.losses import balanced_loss, sum_of
 from pipeline.methods.objective import Batch, Objective, ParameterGroup
 from pipeline.nets.decoders import upsample
 from pipeline.nets.inference import normalise, unnormalise
@@ -31,7 +32,6 @@ from pipeline.refine.two_threshold import two_threshold_labels
 __all__ = [
     "Dupl",
     "Settings",
-    "balanced_loss",
     "build",
     "contrast_loss",
     "discrepancy_loss",
@@ -199,30 +199,11 @@ class _View:
         self.image, self.valid, self.mirrored = image, valid, mirrored
 
 
-def sum_of(parts: Iterable[Tensor]) -> Tensor:
-    """Sum of scalar tensors."""
-    return torch.stack(list(parts)).sum()
-
-
 def high_threshold(schedule: ThresholdSchedule, ends: Tensor, progress: float) -> Tensor:
     """High threshold of every class, (C-1,), at ``progress`` 0..1 (Eq. 5); it never rises."""
     descent = 0.5 * (1 - math.cos(min(progress, 1.0) * math.pi))
     start = torch.maximum(torch.full_like(ends, schedule.high_start), ends)
     return start - descent * (start - ends)
-
-
-def balanced_loss(logits: Tensor, labels: Tensor, ignore: int) -> Tensor:
-    """Half the mean cross-entropy over background pixels plus half that over foreground pixels, of the whole batch.
-
-    Args:
-        logits: (B, C, H, W).
-        labels: int64 (B, H, W), 0 background.
-        ignore: value of pixels without label.
-    """
-    losses = F.cross_entropy(logits, labels, ignore_index=ignore, reduction="none")
-    background, foreground = labels == 0, (labels != 0) & (labels != ignore)
-    means = [(losses * part).sum() / (part.sum() + 1e-6) for part in (background, foreground)]
-    return (means[0] + means[1]) / 2
 
 
 def discrepancy_loss(features: Tensor, other: Tensor, settings: DiscrepancySettings) -> Tensor:

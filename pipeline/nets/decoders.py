@@ -27,6 +27,8 @@ def build_decoder(settings: NetworkSettings, backbone: Backbone, classes: int) -
     rates, width = settings.decoder_dilations, settings.decoder_channels
     if settings.decoder == "largefov":
         return LargeFov(deep, classes, width or 1024, (rates or (12,))[0], dropout)
+    if settings.decoder == "rrm":
+        return Rrm(deep, classes, width or 512, (rates or (12,))[0])
     if settings.decoder == "deeplabv2":
         return DeepLabV2(deep, classes, rates or (6, 12, 18, 24))
     if settings.decoder == "pspnet":
@@ -68,6 +70,23 @@ class LargeFov(nn.Module):
             nn.ReLU(inplace=True),
             _dropout(0.5, dropout),
             nn.Conv2d(width, classes, 1),
+        )
+
+    def forward(self, features: list[Tensor]) -> Tensor:
+        """Logits at the resolution of the last features."""
+        result: Tensor = self.layers(features[-1])
+        return result
+
+
+class Rrm(nn.Module):
+    """The segmentation branches of RRM and ASDT (code): two 3x3 convolutions of one dilation, Xavier's weights."""
+
+    def __init__(self, channels: int, classes: int, width: int, dilation: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            _xavier(nn.Conv2d(channels, width, 3, padding=dilation, dilation=dilation)),
+            nn.ReLU(inplace=True),
+            _xavier(nn.Conv2d(width, classes, 3, padding=dilation, dilation=dilation)),
         )
 
     def forward(self, features: list[Tensor]) -> Tensor:
@@ -181,6 +200,11 @@ def _dropout(probability: float, wanted: bool) -> nn.Module:
 def _he(layer: nn.Conv2d) -> nn.Conv2d:
     """Weights that keep the variance through ReLU, for layers without batch norm."""
     nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+    return layer
+
+
+def _xavier(layer: nn.Conv2d) -> nn.Conv2d:
+    nn.init.xavier_uniform_(layer.weight)
     return layer
 
 

@@ -18,6 +18,8 @@ def _expected(decoder: str, name: str) -> int:
         return deep * K + K
     if decoder == "largefov":
         return (deep * 9 + 1) * 1024 + (1024 + 1) * 1024 + (1024 + 1) * K
+    if decoder == "rrm":
+        return (deep * 9 + 1) * 512 + (512 * 9 + 1) * K
     if decoder == "deeplabv2":
         return 4 * (deep * 9 + 1) * K
     if decoder == "pspnet":
@@ -28,7 +30,7 @@ def _expected(decoder: str, name: str) -> int:
 
 
 @pytest.mark.parametrize("name", ["resnet50", "mobilenetv2_100"])
-@pytest.mark.parametrize("decoder", ["none", "largefov", "deeplabv2", "deeplabv3plus", "pspnet"])
+@pytest.mark.parametrize("decoder", ["none", "largefov", "rrm", "deeplabv2", "deeplabv3plus", "pspnet"])
 def test_decoders_have_the_papers_size_and_stride(name, decoder):
     settings = NetworkSettings(backbone=name, decoder=decoder)
     backbone = Backbone(settings).eval()

@@ -1,0 +1,40 @@
+"""Losses that several methods share."""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def sum_of(parts: Iterable[Tensor]) -> Tensor:
+    """Sum of scalar tensors."""
+    return torch.stack(list(parts)).sum()
+
+
+def balanced_loss(logits: Tensor, labels: Tensor, ignore: int) -> Tensor:
+    """Half the mean cross-entropy over background pixels plus half that over foreground pixels, of the whole batch.
+
+    A kind of pixel that does not occur adds nothing.
+
+    Args:
+        logits: (B, C, H, W).
+        labels: int64 (B, H, W), 0 background.
+        ignore: value of pixels without label.
+    """
+    losses = F.cross_entropy(logits, labels, ignore_index=ignore, reduction="none")
+    background, foreground = labels == 0, (labels != 0) & (labels != ignore)
+    means = [(losses * part).sum() / (part.sum() + 1e-6) for part in (background, foreground)]
+    return (means[0] + means[1]) / 2
+
+
+def distillation_loss(logits: Tensor, targets: Tensor, valid: Tensor) -> Tensor:
+    """Mean over valid pixels of the cross-entropy with soft labels; 0 where no pixel is valid.
+
+    Args:
+        logits: (B, C, H, W).
+        targets: probabilities (B, C, H, W); a pixel where all are 0 adds 0.
+        valid: bool (B, H, W).
+    """
+    losses = -(targets * logits.log_softmax(1)).sum(1)
+    return (losses * valid).sum() / valid.sum().clamp(min=1)
