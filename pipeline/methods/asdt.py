@@ -5,11 +5,11 @@ The class-teacher's activation maps know where objects are, the segmentation tea
     L = L_ce + w_t (CE(P_st, B_ct) + L_str(P_st)) + w_s (CE(P_s, B) + L_str(P_s))            (Eq. 2, 3, 5, 6)
 
 B_ct are the class-teacher's reliable labels; B is B_ct or, in the structure phase of Eq. 4, B_st, the segmentation
-teacher's labels after a CRF. Departures from the print: Eq. 3, 5 and 6 lack the minus sign and sum over pixels; here, as
-in the code, cross-entropy with B_ct is the mean over background pixels plus the mean over foreground pixels, that with
-B_st the mean over all pixels. From the code: the factors w (1/2) and the warm-up. Unlike the code, which makes B_st on an
-image that is not the network's crop and then does not use it, B_st belongs to the crop and teaches. Padding takes no part
-in any label or loss.
+teacher's labels after a CRF. Departures from the print: Eq. 3, 5 and 6 lack the minus sign and sum over pixels; here,
+as in the code, cross-entropy with B_ct is the mean over background pixels plus the mean over foreground pixels, that
+with B_st the mean over all pixels. From the code: the factors w (1/2) and the warm-up. Unlike the code, which makes
+B_st on an image that is not the network's crop and then does not use it, B_st belongs to the crop and teaches.
+Padding takes no part in any label or loss.
 """
 
 from collections.abc import Callable, Mapping, Sequence
