@@ -22,6 +22,7 @@ class ScheduleSettings(Settings):
     """Polynomial decay after a linear warm-up, per step."""
 
     power: float = Field(default=0.9, ge=0, description="lr = lr0 (1 - t/T)^power; 0 keeps it constant")
+    length: int | None = Field(default=None, ge=1, description="T; null: the steps of the training")
     warmup_steps: int = Field(default=0, ge=0, description="steps of linear growth from lr0 / warmup_steps")
     min_lr: float = Field(default=0.0, ge=0, description="the learning rate never falls below this times its factor")
 
@@ -70,6 +71,12 @@ class TrainingSettings(Settings):
         default=None, gt=0, lt=1, description="decay of a moving average of the weights, which is then exported"
     )
     log_every: int = Field(default=20, ge=1, description="steps between lines of the curve and the log")
+
+    @model_validator(mode="after")
+    def _schedule_is_long_enough(self) -> "TrainingSettings":
+        if self.schedule.length is not None and self.schedule.length < self.steps:
+            raise ValueError(f"schedule.length {self.schedule.length} is shorter than the {self.steps} steps")
+        return self
 
     @model_validator(mode="after")
     def _micro_batches_are_equal(self) -> "TrainingSettings":

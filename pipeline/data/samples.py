@@ -18,8 +18,8 @@ from pipeline.data.augment import augment
 from pipeline.data.images import load_record
 from pipeline.errors import PseudomaskError
 
-INITIAL, ORDER, AUGMENT, INSIDE = range(4)
-"""Streams of randomness: initial weights, order of images, augmentation, inside a training step."""
+INITIAL, ORDER, AUGMENT, INSIDE, PARTNER = range(5)
+"""Streams of randomness: initial weights, order of images, augmentation, inside a training step, partners."""
 
 
 def generator(seed: int, *counters: int) -> np.random.Generator:
@@ -57,6 +57,8 @@ class TrainingSamples(Dataset[dict[str, Tensor]]):
         augmentation: random changes.
         normalisation: mean and standard deviation of the network.
         seed: seed of order and augmentation.
+        partners: the first so many samples of a micro-batch come with a partner, an image that shares a class.
+        micro_batch: samples in one.
 
     Raises:
         PseudomaskError: no image, or one lacks its tags or mask.
@@ -71,6 +73,8 @@ class TrainingSamples(Dataset[dict[str, Tensor]]):
         augmentation: AugmentSettings,
         normalisation: Normalisation,
         seed: int,
+        partners: int = 0,
+        micro_batch: int = 1,
     ) -> None:
         if not len(manifest):
             raise PseudomaskError("there is no image to train on; check the split")
@@ -83,6 +87,11 @@ class TrainingSamples(Dataset[dict[str, Tensor]]):
         self._fill = normalisation.fill
         self._mean = np.array(normalisation.mean, np.float32) * 255
         self._scale = 1 / (np.array(normalisation.std, np.float32) * 255)
+        self._partners, self._micro_batch = partners, micro_batch
+        self._with_class = {
+            index: [record for record in manifest if index in (record.tags or ())]
+            for index in range(1, len(manifest.classes))
+        }
         self._check()
 
     def _check(self) -> None:
@@ -105,10 +114,24 @@ class TrainingSamples(Dataset[dict[str, Tensor]]):
     def __getitem__(self, number: int) -> dict[str, Tensor]:
         """Fields of :class:`pipeline.methods.objective.Batch` for one sample, without the batch axis."""
         record = self.record(number)
+        result = self._sample(record, generator(self._seed, AUGMENT, number))
+        if number % self._micro_batch < self._partners:
+            draw = generator(self._seed, PARTNER, number)
+            partner = self._sample(self._partner(record, draw), draw)
+            result |= {f"partner_{name}": value for name, value in partner.items()}
+        return result
+
+    def _partner(self, record: ImageRecord, draw: np.random.Generator) -> ImageRecord:
+        """An image with a random class of this one; itself, where it has none."""
+        if not record.tags:
+            return record
+        candidates = self._with_class[int(draw.choice(record.tags))]
+        return candidates[int(draw.integers(len(candidates)))]
+
+    def _sample(self, record: ImageRecord, draw: np.random.Generator) -> dict[str, Tensor]:
         image = load_record(record, self._root)
         masks = {name: self._mask(record, store) for name, store in self._masks.items()}
         classes = self._manifest.classes
-        draw = generator(self._seed, AUGMENT, number)
         sample = augment(image, masks, self._augmentation, self._fill, classes.ignore, draw)
         pixels = (sample.image.astype(np.float32) - self._mean) * self._scale
         result = {
@@ -131,6 +154,11 @@ class TrainingSamples(Dataset[dict[str, Tensor]]):
                 f"its image {record.width}x{record.height}"
             )
         return mask
+
+
+def collate(samples: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """Fields of samples side by side; a field that only the first ones have is as long as these are many."""
+    return {name: torch.stack([sample[name] for sample in samples if name in sample]) for name in samples[0]}
 
 
 def one_thread(_: int) -> None:

@@ -16,6 +16,8 @@ class Batch(TypedDict, total=False):
     tags: float32 (B, C-1), 1 for present foreground classes.
     mask: int64 (B, H, W) class indices, the ignore value where nothing is known or padded.
     pseudo: as ``mask``, made by an earlier network.
+    confidence: as ``mask``, 1 where ``mask`` is to be trusted, 0 where not.
+    partner_image, partner_valid, partner_tags: of the first images' partners, (P, ...), P being ``partners``.
     """
 
     image: Tensor
@@ -23,6 +25,10 @@ class Batch(TypedDict, total=False):
     tags: Tensor
     mask: Tensor
     pseudo: Tensor
+    confidence: Tensor
+    partner_image: Tensor
+    partner_valid: Tensor
+    partner_tags: Tensor
 
 
 @dataclass(frozen=True)
@@ -51,6 +57,9 @@ class Objective(nn.Module):
     fields: frozenset[str] = frozenset()
     """Names of the :class:`Batch` fields beside ``image`` and ``valid`` that the objective needs; all but ``tags``
     are masks. Objectives whose settings decide set it on the instance."""
+
+    partners: int = 0
+    """How many images of a micro-batch, the first ones, come with a partner: an image that shares a class."""
 
     @abstractmethod
     def parameter_groups(self) -> Sequence[ParameterGroup]:

@@ -8,18 +8,21 @@ from torch import Tensor, nn
 
 from pipeline.artifacts.checkpoint import load_weights
 from pipeline.config.classes import ClassTable
+from pipeline.config.ktse import HeadSettings
 from pipeline.config.network import NetworkSettings
 from pipeline.errors import PseudomaskError
+from pipeline.nets.class_aware import ClassAwareNetwork
 from pipeline.nets.classification import ClassificationNetwork
 from pipeline.nets.irn import BoundaryNetwork
 from pipeline.nets.segmentation import SegmentationNetwork
 
 Network = TypeVar("Network", ClassificationNetwork, SegmentationNetwork)
 AnyNetwork = TypeVar("AnyNetwork", bound=nn.Module)
+AnyClassifier = ClassificationNetwork | ClassAwareNetwork
 
 
-def load_classifier(path: Path, branch: int | None = None) -> tuple[ClassificationNetwork, NetworkSettings, ClassTable]:
-    """The trained classification network in a weights file, its settings and classes.
+def load_classifier(path: Path, branch: int | None = None) -> tuple[AnyClassifier, NetworkSettings, ClassTable]:
+    """The trained classification network in a weights file, plain or KTSE's, its settings and classes.
 
     Args:
         path: weights file.
@@ -28,7 +31,13 @@ def load_classifier(path: Path, branch: int | None = None) -> tuple[Classificati
     Raises:
         PseudomaskError: the file is missing, damaged or holds another kind of network.
     """
-    return _load(path, ClassificationNetwork, branch, background=False)
+    state, card = load_weights(path)
+    head = card.get("settings", {}).get("head")
+    if head is None:
+        return _load(path, ClassificationNetwork, branch, background=False)
+    settings, classes = _described(card, path)
+    network = ClassAwareNetwork(settings, HeadSettings.model_validate(head), len(classes))
+    return _filled(network, state, card, path), settings, classes
 
 
 def load_segmenter(path: Path, branch: int | None = None) -> tuple[SegmentationNetwork, NetworkSettings, ClassTable]:

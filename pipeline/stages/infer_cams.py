@@ -14,9 +14,8 @@ from pipeline.artifacts.scores import ScoreWriter
 from pipeline.config.cams import CamSettings as Settings
 from pipeline.data.images import data_root
 from pipeline.errors import PseudomaskError
-from pipeline.nets.classification import ClassificationNetwork
 from pipeline.nets.decoders import upsample
-from pipeline.nets.exported import check_classes, load_classifier
+from pipeline.nets.exported import AnyClassifier, check_classes, load_classifier
 from pipeline.nets.inference import ViewMaker, join_mirrored, read_images, strided_size
 
 __all__ = ["Inputs", "Outputs", "Settings", "multi_scale_cams", "run"]
@@ -79,7 +78,7 @@ def _usable(record: ImageRecord, settings: Settings) -> bool:
 
 @torch.inference_mode()
 def multi_scale_cams(
-    network: ClassificationNetwork,
+    network: AnyClassifier,
     views: ViewMaker,
     image: NDArray[np.uint8],
     tags: tuple[int, ...] | None,

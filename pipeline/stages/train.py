@@ -57,6 +57,8 @@ def run(settings: Settings, inputs: Inputs, outputs: Outputs, job: Job) -> None:
         training.augment,
         Normalisation(network.mean, network.std),
         settings.seed,
+        objective.partners,
+        training.batch_size // (training.accumulate * job.runtime.devices),
     )
     trainer = Trainer(objective, samples, training, settings.seed, job)
     trainer.fit(outputs.curves)

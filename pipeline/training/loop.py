@@ -19,7 +19,7 @@ from pipeline.artifacts.checkpoint import load_training_state, save_training_sta
 from pipeline.artifacts.files import write_text
 from pipeline.artifacts.job import Job
 from pipeline.config.training import TrainingSettings
-from pipeline.data.samples import INSIDE, TrainingSamples, one_thread, seed_torch
+from pipeline.data.samples import INSIDE, TrainingSamples, collate, one_thread, seed_torch
 from pipeline.errors import PseudomaskError
 from pipeline.methods.objective import Objective
 from pipeline.nets.ema import MovingAverage
@@ -148,7 +148,8 @@ class Trainer:
             # After fetching: a loader's first batch draws from torch's generator.
             seed_torch(self._seed, INSIDE, step, micro, self._fabric.global_rank)
             if self._job.runtime.channels_last:
-                batch["image"] = batch["image"].contiguous(memory_format=torch.channels_last)
+                for name in batch.keys() & {"image", "partner_image"}:
+                    batch[name] = batch[name].contiguous(memory_format=torch.channels_last)
             with self._fabric.no_backward_sync(self._module, enabled=micro + 1 < settings.accumulate):
                 parts = self._module.training_step(batch, step)
                 parts = {name: part.float() / settings.accumulate for name, part in parts.items()}
@@ -221,6 +222,7 @@ class Trainer:
             batch_sampler=_MicroBatches(
                 self._settings, self._state.step, self._fabric.global_rank, self._fabric.world_size
             ),
+            collate_fn=collate,
             num_workers=workers,
             worker_init_fn=one_thread if workers else None,
             pin_memory=self._fabric.device.type == "cuda",

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from pipeline.artifacts.manifest import ImageRecord, Manifest
@@ -7,7 +8,7 @@ from pipeline.artifacts.masks import MaskStore, MaskWriter
 from pipeline.config.classes import ClassTable
 from pipeline.config.training import AugmentSettings
 from pipeline.data.augment import augment, scatter
-from pipeline.data.samples import Normalisation, TrainingSamples
+from pipeline.data.samples import Normalisation, TrainingSamples, collate
 from pipeline.errors import PseudomaskError
 
 CLASSES = ClassTable(names=("background", "cat", "dog"))
@@ -116,3 +117,23 @@ def test_short_side_and_blur():
     sharp = AugmentSettings(long_side=None, crop=40, flip=0)
     blurred = augment(image, {}, sharp.model_copy(update={"blur": 1.0}), fill, 255, np.random.default_rng(0))
     assert blurred.image.std() < augment(image, {}, sharp, fill, 255, np.random.default_rng(0)).image.std()
+
+
+def test_the_first_samples_of_a_micro_batch_have_a_partner_of_a_class(manifest, tmp_path):
+    normal = Normalisation((0.5,) * 3, (0.5,) * 3)
+    data = TrainingSamples(manifest, tmp_path, frozenset({"tags"}), {}, PLAIN, normal, 0, partners=2, micro_batch=4)
+    partners = set()
+    for number in range(40):
+        sample = data[number]
+        assert ("partner_image" in sample) == (number % 4 < 2)
+        if number % 4 < 2:
+            assert sample["partner_tags"].tolist() == sample["tags"].tolist()
+            assert torch.equal(sample["partner_image"], data[number]["partner_image"])
+            partners.add(float(sample["partner_image"].sum()))
+    assert len(partners) == 5
+    batch = collate([data[number] for number in range(4)])
+    assert {name: len(values) for name, values in batch.items()} == {
+        **dict.fromkeys(("image", "valid", "tags"), 4),
+        **dict.fromkeys(("partner_image", "partner_valid", "partner_tags"), 2),
+    }
+    assert torch.equal(batch["partner_image"][1], data[1]["partner_image"])

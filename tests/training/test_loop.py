@@ -126,6 +126,13 @@ def test_the_schedule_is_polynomial_after_the_warm_up():
     assert [learning_rate(settings, step) for step in range(10)] == pytest.approx(expected)
 
 
+def test_a_longer_schedule_does_not_reach_its_end():
+    settings = TrainingSettings.model_validate({"steps": 10, "schedule": {"power": 1.0, "length": 20}})
+    assert learning_rate(settings, 9) == pytest.approx(0.01 * (1 - 9 / 20))
+    with pytest.raises(ValueError, match="5 is shorter"):
+        TrainingSettings.model_validate({"steps": 10, "schedule": {"length": 5}})
+
+
 def test_the_moving_average_starts_as_a_plain_one():
     network = nn.Linear(1, 1, bias=False)
     average = MovingAverage(network, 0.75)
