@@ -218,6 +218,40 @@ def crf(
 
 
 @app.command()
+def predict(
+    weights: Annotated[
+        Path, typer.Argument(help="trained segmenter, such as results/RUN/train_segmenter/weights.safetensors")
+    ],
+    images: Annotated[list[Path], typer.Argument(help="image files, or folders of them")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="folder for palette PNGs")] = Path("predictions"),
+    scales: Annotated[str, typer.Option(help="sizes to look at, as factors joined by commas")] = "1",
+    flip: Annotated[bool, typer.Option(help="also look at the mirror image")] = False,
+    short_side: Annotated[
+        int | None, typer.Option(help="pixels of the short side at scale 1; default: as it is")
+    ] = None,
+    branch: Annotated[str | None, typer.Option(help="of a file with several networks: number, mean or max")] = None,
+    crf: Annotated[str | None, typer.Option(help="refine by a dense CRF: psa, irn, rrm, dupl, afa or deeplab")] = None,
+    overlay: Annotated[bool, typer.Option("--overlay", help="also write the mask over the image")] = False,
+) -> None:
+    """Segment images of your own with a trained network."""
+    from pipeline.config.crf import CrfSettings
+    from pipeline.config.inference import InferenceSettings
+    from pipeline.config.load import validated
+    from pipeline.config.runtime import RuntimeSettings
+    from pipeline.predict import find_images
+    from pipeline.predict import predict as segment
+
+    size = {} if short_side is None else {"resize": "short_side", "side": short_side}
+    look = {"multi_scale": {"scales": scales.split(","), "flip": flip}, "branch": branch, **size}
+    settings = validated(InferenceSettings, look)
+    refinement = None if crf is None else validated(CrfSettings, {"preset": crf})
+    found = find_images(images)
+    for number, made in enumerate(segment(weights, found, out, settings, refinement, overlay, RuntimeSettings()), 1):
+        shares = ", ".join(f"{name} {100 * share:.1f} %" for name, share in made.shares.items())
+        typer.echo(f"{number}/{len(found)}  {made.image.name} -> {made.mask}  {shares}")
+
+
+@app.command()
 def compare(
     runs: Annotated[list[Path], typer.Argument(help="folders of runs, such as results/*")],
 ) -> None:

@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, cast, get_args
+from typing import Any, TypeVar, cast, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -13,6 +13,8 @@ from pydantic import BaseModel, ValidationError
 from pipeline.config.data import DataSettings
 from pipeline.config.run import RunConfig
 from pipeline.errors import PseudomaskError
+
+Model = TypeVar("Model", bound=BaseModel)
 
 
 def load_run(raw: Mapping[str, Any], configs: Path) -> RunConfig:
@@ -27,11 +29,7 @@ def load_run(raw: Mapping[str, Any], configs: Path) -> RunConfig:
         PseudomaskError: a table of every mistake: path, value, what is allowed, nearest known key.
     """
     merged = resolve(raw, configs)
-    model = method_config(merged.get("method"))
-    try:
-        return model.model_validate(merged)
-    except ValidationError as error:
-        raise PseudomaskError(_error_table(error, model)) from None
+    return validated(method_config(merged.get("method")), merged)
 
 
 def load_data(raw: Mapping[str, Any]) -> DataSettings:
@@ -40,10 +38,19 @@ def load_data(raw: Mapping[str, Any]) -> DataSettings:
     Raises:
         PseudomaskError: a table of every mistake.
     """
+    return validated(DataSettings, raw.get("data"))
+
+
+def validated(model: type[Model], raw: object) -> Model:
+    """Settings of one section on their own.
+
+    Raises:
+        PseudomaskError: a table of every mistake.
+    """
     try:
-        return DataSettings.model_validate(raw.get("data"))
+        return model.model_validate(raw)
     except ValidationError as error:
-        raise PseudomaskError(_error_table(error, DataSettings)) from None
+        raise PseudomaskError(_error_table(error, model)) from None
 
 
 def resolve(raw: Mapping[str, Any], configs: Path) -> dict[str, Any]:
