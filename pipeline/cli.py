@@ -255,20 +255,19 @@ def predict(
 def compare(
     runs: Annotated[list[Path], typer.Argument(help="folders of runs, such as results/*")],
 ) -> None:
-    """Put the results of several runs into one table."""
-    import json
-
+    """Put runs into one table, seeds joined, and say how far each is from the first, with 95 % intervals."""
+    from pipeline.evaluation.compare import FinishedRun, differences, grouped, joined_rows
     from pipeline.evaluation.table import markdown
 
-    rows = []
-    for run in runs:
-        metrics = run / "evaluation/metrics.json"
-        if not metrics.exists():
-            raise PseudomaskError(f"{run} has no evaluation/metrics.json; finish the run or leave it out")
-        rows += [
-            {**entry, "name": f"{run.name}: {entry['name']}"} for entry in json.loads(metrics.read_text())["entries"]
-        ]
-    typer.echo(markdown(rows), nl=False)
+    groups = grouped([FinishedRun.read(run) for run in runs])
+    typer.echo(markdown([row for group in groups for row in joined_rows(group)]), nl=False)
+    for group in groups[1:]:
+        typer.echo(f"\n{group[0].folder.name} minus {groups[0][0].folder.name} (paired bootstrap over images):")
+        for found in differences(groups[0], group):
+            name, split, protocol = found.row
+            interval = f"{100 * found.mean:+.1f} [{100 * found.low:+.1f}, {100 * found.high:+.1f}]"
+            most = ", ".join(f"{image_id} {100 * value:+.0f}" for image_id, value in found.disagree)
+            typer.echo(f"  {name}, {split}, {protocol}: {interval} on {found.images} images; most on {most}")
 
 
 @app.command()

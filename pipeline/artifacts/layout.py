@@ -15,7 +15,12 @@ STAGE_FILES: dict[str, dict[str, str]] = {
     "walk_irn": {"scores": "scores.h5"},
     "refine_par": {"scores": "scores.h5"},
     "refine_crf": {"masks": "masks.h5"},
-    "evaluate": {"metrics": "metrics.json", "csv": "metrics.csv", "table": "table.md"},
+    "evaluate": {
+        "metrics": "metrics.json",
+        "csv": "metrics.csv",
+        "table": "table.md",
+        "images": "images.parquet",
+    },
     "choose_masks": {"masks": "masks.h5", "choice": "choice.json"},
     "report": {"page": "index.html", "sheet": "sheet.jpg"},
 }

@@ -22,14 +22,19 @@ class Measurement:
     Attributes:
         confusion: int64 (C, C), rows truth, columns prediction.
         boundary: int64 (C, 2), intersection and union of boundary bands, or None.
-        images: number of images.
+        per_image: int64 (N, C, 3), pixels of each class in the truth, in the mask, and in both.
         coverage: share of pixels the masks label at all, 0..1.
     """
 
     confusion: NDArray[np.int64]
     boundary: NDArray[np.int64] | None
-    images: int
+    per_image: NDArray[np.int64]
     coverage: float
+
+    @property
+    def images(self) -> int:
+        """Number of images."""
+        return len(self.per_image)
 
     def per_class(self) -> dict[str, list[float | None]]:
         """IoU, precision, recall, over-activation and boundary IoU of each class."""
@@ -52,14 +57,17 @@ def measure(pairs: Iterable[Pair], classes: ClassTable, protocol: Protocol) -> M
     count = len(classes)
     confusion = np.zeros((count, count), np.int64)
     boundary = np.zeros((count, 2), np.int64) if protocol.boundary else None
-    images = labelled = pixels = 0
+    per_image: list[NDArray[np.int64]] = []
+    labelled = pixels = 0
     for truth, predicted in pairs:
         if protocol.size == "center_crop":
             truth, predicted = (centre_crop(mask, protocol.crop_size) for mask in (truth, predicted))
-        confusion += confusion_matrix(truth, predicted, count, classes.ignore, protocol.ignored_as)
+        matrix = confusion_matrix(truth, predicted, count, classes.ignore, protocol.ignored_as)
+        confusion += matrix
+        per_image.append(np.stack([matrix.sum(1), matrix.sum(0), np.diag(matrix)], 1))
         if boundary is not None:
             boundary += boundary_counts(truth, predicted, count, classes.ignore)
-        images += 1
         labelled += int(np.count_nonzero(predicted != classes.ignore))
         pixels += predicted.size
-    return Measurement(confusion, boundary, images, labelled / pixels if pixels else 0.0)
+    counts = np.stack(per_image) if per_image else np.zeros((0, count, 3), np.int64)
+    return Measurement(confusion, boundary, counts, labelled / pixels if pixels else 0.0)

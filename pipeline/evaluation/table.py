@@ -4,7 +4,7 @@ from typing import Any
 
 
 def markdown(rows: list[dict[str, Any]]) -> str:
-    """A Markdown table of ``entries`` of metrics.json; IoU in per cent."""
+    """A Markdown table of ``entries`` of metrics.json; IoU in per cent, with ``deviation`` where rows have one."""
     subsets = list(dict.fromkeys(name for row in rows for name in row["subsets"]))
     header = [
         "masks",
@@ -23,7 +23,10 @@ def markdown(rows: list[dict[str, Any]]) -> str:
         means = [row["mean_iou"], *(row["subsets"].get(name) for name in subsets), row["coverage"]]
         fixed = [row["name"], row["split"], row["images"], "yes" if row["crf"] else "no", row["seed"], row["protocol"]]
         fixed.append(row["supervision"])
-        lines.append([*map(str, fixed), *("n/a" if value is None else f"{100 * value:.1f}" for value in means)])
+        cells = ["n/a" if value is None else f"{100 * value:.1f}" for value in means]
+        if row.get("deviation") is not None:
+            cells[0] += f" ± {100 * row['deviation']:.1f}"
+        lines.append([*map(str, fixed), *cells])
     widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
     texts = [" | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in lines]
     rule = " | ".join("-" * width for width in widths)

@@ -69,7 +69,9 @@ class BranchedNetwork(nn.Module):
         Raises:
             PseudomaskError: it has another backbone or other classes, or cannot be read.
         """
-        trained: ClassificationNetwork = load_classifier(classifier)[0]
+        trained = load_classifier(classifier)[0]
+        if not isinstance(trained, ClassificationNetwork):
+            raise PseudomaskError(f"{classifier} holds a {type(trained).__name__}; start from a plain classifier")
         try:
             self.backbone.load_state_dict(trained.backbone.state_dict())
             self.classifier.load_state_dict(trained.classifier.state_dict())

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.artifacts.counts import ImageCounts
 from pipeline.artifacts.files import write_text
 from pipeline.artifacts.job import Job
 from pipeline.artifacts.manifest import Manifest
@@ -38,11 +39,12 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Outputs:
-    """Files written: all numbers, one row per class and entry, a table to read."""
+    """Files written: all numbers, one row per class and entry, a table to read, pixel counts of every image."""
 
     metrics: Path
     csv: Path
     table: Path
+    images: Path
 
 
 def run(settings: Settings, inputs: Inputs, outputs: Outputs, job: Job) -> None:
@@ -53,6 +55,7 @@ def run(settings: Settings, inputs: Inputs, outputs: Outputs, job: Job) -> None:
     """
     manifest, truth = Manifest.read(inputs.manifest), MaskStore(inputs.truth)
     rows: list[dict[str, Any]] = []
+    counts = ImageCounts()
     splits = dict.fromkeys(entry.split for entry in settings.entries)
     for protocol, split in product(settings.protocols, splits):
         nothing = Entry(name="all background", split=split, crf=False)
@@ -62,6 +65,8 @@ def run(settings: Settings, inputs: Inputs, outputs: Outputs, job: Job) -> None:
             store = MaskStore(inputs.masks[entry.name])
             found = _measured(entry, store.__getitem__, protocol, manifest, truth, job)
             rows.append(_row(entry, found, protocol, settings, manifest.classes))
+            ids = [record.id for record in manifest.split(split)]
+            counts.add((entry.name, split, protocol.name), ids, found.per_image)
     document = {
         "classes": list(manifest.classes.names),
         "protocols": [protocol.model_dump() for protocol in settings.protocols],
@@ -70,6 +75,7 @@ def run(settings: Settings, inputs: Inputs, outputs: Outputs, job: Job) -> None:
     write_text(outputs.metrics, json.dumps(document, indent=1))
     write_text(outputs.csv, _per_class_csv(rows, manifest.classes))
     write_text(outputs.table, markdown(rows))
+    counts.write(outputs.images)
 
 
 def _measured(
