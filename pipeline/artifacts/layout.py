@@ -15,6 +15,7 @@ STAGE_FILES: dict[str, dict[str, str]] = {
     "walk_irn": {"scores": "scores.h5"},
     "refine_par": {"scores": "scores.h5"},
     "refine_crf": {"masks": "masks.h5"},
+    "mark_confidence": {"masks": "masks.h5"},
     "evaluate": {
         "metrics": "metrics.json",
         "csv": "metrics.csv",

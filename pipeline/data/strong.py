@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torchvision.transforms.v2 import functional as T
 
+from pipeline.config.cotraining import StrongSettings
+
 _OPERATIONS: tuple[Callable[[Tensor, float], Tensor], ...] = (
     lambda image, _: T.autocontrast(image),
     lambda image, _: T.equalize(image),
@@ -29,3 +31,27 @@ def strong_colours(images: Tensor, operations: int, magnitude: float) -> Tensor:
             image = _OPERATIONS[number](image, magnitude / 30)
         changed.append(image)
     return torch.stack(changed).to(images.dtype)
+
+
+def jitter_colours(images: Tensor, settings: StrongSettings) -> Tensor:
+    """RGB 0..255 images (B, 3, H, W) with other colours, some grey, some blurred, each drawn for itself.
+
+    Draws come from torch's global generator.
+    """
+    draws = torch.rand(len(images), 3)
+    factors = torch.empty(len(images), 4).uniform_(-settings.strength, settings.strength)
+    deviations = torch.empty(len(images)).uniform_(0.1, 2.0)
+    changed = []
+    for image, draw, factor, deviation in zip(images / 255, draws, factors.tolist(), deviations, strict=True):
+        jittered, grey, blurred = (draw < torch.tensor((settings.jitter, settings.grey, settings.blur))).tolist()
+        if jittered:
+            image = T.adjust_brightness(image, 1 + factor[0])
+            image = T.adjust_contrast(image, 1 + factor[1])
+            image = T.adjust_saturation(image, 1 + factor[2])
+            image = T.adjust_hue(image, factor[3] / 2)
+        if grey:
+            image = T.rgb_to_grayscale(image, 3)
+        if blurred:
+            image = T.gaussian_blur(image, [9, 9], [float(deviation)] * 2)
+        changed.append(image)
+    return torch.stack(changed) * 255

@@ -17,7 +17,7 @@ from pipeline.config.irn import IrnSettings as Settings
 from pipeline.errors import PseudomaskError
 from pipeline.methods.objective import Batch, Objective, ParameterGroup
 from pipeline.methods.segmenter import reduce_mask
-from pipeline.nets.exported import load_classifier
+from pipeline.nets.exported import load_cam_network
 from pipeline.nets.irn import BoundaryNetwork
 from pipeline.refine.affinity import ends, links, path_affinity
 
@@ -114,7 +114,7 @@ def build(settings: Settings, classes: ClassTable, weights_root: Path, networks:
         return Irn(network, settings, classes.ignore)
     if "classifier" not in networks:
         raise PseudomaskError("start: classifier needs the run's classifier, which is not connected")
-    classifier, _, _ = load_classifier(networks["classifier"])
+    classifier, _, _ = load_cam_network(networks["classifier"])
     network = BoundaryNetwork(settings.network, settings.displacement)
     try:
         network.backbone.network.load_state_dict(classifier.backbone.state_dict())

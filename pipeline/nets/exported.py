@@ -18,11 +18,11 @@ from pipeline.nets.segmentation import SegmentationNetwork
 
 Network = TypeVar("Network", ClassificationNetwork, SegmentationNetwork)
 AnyNetwork = TypeVar("AnyNetwork", bound=nn.Module)
-AnyClassifier = ClassificationNetwork | ClassAwareNetwork
+CamNetwork = ClassificationNetwork | ClassAwareNetwork
 
 
-def load_classifier(path: Path, branch: int | None = None) -> tuple[AnyClassifier, NetworkSettings, ClassTable]:
-    """The trained classification network in a weights file, plain or KTSE's, its settings and classes.
+def load_classifier(path: Path, branch: int | None = None) -> tuple[ClassificationNetwork, NetworkSettings, ClassTable]:
+    """The trained classification network in a weights file, its settings and classes.
 
     Args:
         path: weights file.
@@ -31,10 +31,19 @@ def load_classifier(path: Path, branch: int | None = None) -> tuple[AnyClassifie
     Raises:
         PseudomaskError: the file is missing, damaged or holds another kind of network.
     """
+    return _load(path, ClassificationNetwork, branch, background=False)
+
+
+def load_cam_network(path: Path, branch: int | None = None) -> tuple[CamNetwork, NetworkSettings, ClassTable]:
+    """Any trained network that makes activation maps, the plain one or KTSE's, its settings and classes.
+
+    Raises:
+        PseudomaskError: as for :func:`load_classifier`.
+    """
     state, card = load_weights(path)
     head = card.get("settings", {}).get("head")
     if head is None:
-        return _load(path, ClassificationNetwork, branch, background=False)
+        return load_classifier(path, branch)
     settings, classes = _described(card, path)
     network = ClassAwareNetwork(settings, HeadSettings.model_validate(head), len(classes))
     return _filled(network, state, card, path), settings, classes

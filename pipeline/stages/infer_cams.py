@@ -15,7 +15,7 @@ from pipeline.config.cams import CamSettings as Settings
 from pipeline.data.images import data_root
 from pipeline.errors import PseudomaskError
 from pipeline.nets.decoders import upsample
-from pipeline.nets.exported import AnyClassifier, check_classes, load_classifier
+from pipeline.nets.exported import CamNetwork, check_classes, load_cam_network
 from pipeline.nets.inference import ViewMaker, join_mirrored, read_images, strided_size
 
 __all__ = ["Inputs", "Outputs", "Settings", "multi_scale_cams", "run"]
@@ -43,7 +43,7 @@ def run(settings: Settings, inputs: Inputs, outputs: Outputs, job: Job) -> None:
         PseudomaskError: an image lacks tags or cannot be read, or the classifier is for other classes.
     """
     manifest = Manifest.read(inputs.manifest)
-    network, network_settings, classes = load_classifier(inputs.weights, settings.branch)
+    network, network_settings, classes = load_cam_network(inputs.weights, settings.branch)
     check_classes(manifest.classes, classes, inputs.weights)
     views = ViewMaker(network, network_settings, network.backbone.multiple, job.runtime)
     records = job.part(select(manifest, settings)).records
@@ -78,7 +78,7 @@ def _usable(record: ImageRecord, settings: Settings) -> bool:
 
 @torch.inference_mode()
 def multi_scale_cams(
-    network: AnyClassifier,
+    network: CamNetwork,
     views: ViewMaker,
     image: NDArray[np.uint8],
     tags: tuple[int, ...] | None,

@@ -22,7 +22,7 @@ from pipeline.methods.ktse import (
     transfer_loss,
 )
 from pipeline.nets.class_aware import PyramidPooling
-from pipeline.nets.exported import load_classifier
+from pipeline.nets.exported import load_cam_network
 
 CLASSES = ClassTable(names=("background", "disc", "square"))
 NETWORK = NetworkSettings(backbone="resnet10t", backbone_options={"channels": (8, 8, 16, 16)}, output_stride=8)
@@ -325,7 +325,7 @@ def test_what_is_exported_makes_activation_maps(tmp_path, pool):
     settings = model._settings.model_dump(mode="json")
     card = {"settings": settings, "classes": CLASSES.model_dump(mode="json")}
     save_weights(tmp_path / "w.safetensors", model.export().state_dict(), card)
-    network, _, classes = load_classifier(tmp_path / "w.safetensors")
+    network, _, classes = load_cam_network(tmp_path / "w.safetensors")
     assert classes == CLASSES
     cams, logits = network.eval().cams(image)
     assert cams.shape == (4, 2, 8, 8)

@@ -57,12 +57,16 @@ def test_lost_metadata_changes_nothing(finished):
     [
         (
             "refine__crf__crf__iterations=2",
-            {"cam_refine_crf", "cam_train_segmenter"},
-            {"cam_train_classifier", "cam_infer_cams"},
+            {"pseudo_crf", "cam_train_segmenter"},
+            {"cam_train_classifier", "pseudo_infer_cams"},
         ),
-        ("predict__min_probability=0.2", {"predict", "evaluation_table"}, {"cam_train_segmenter", "cam_refine_crf"}),
-        ("segmenter__training__steps=3", {"cam_train_segmenter", "predict"}, {"cam_refine_crf"}),
-        ("classifier__training__steps=3", {"cam_train_classifier", "cam_infer_cams", "report_the_run"}, {"cam_data"}),
+        ("predict__min_probability=0.2", {"predict", "evaluation_table"}, {"cam_train_segmenter", "pseudo_crf"}),
+        ("segmenter__training__steps=3", {"cam_train_segmenter", "predict"}, {"pseudo_crf"}),
+        (
+            "classifier__training__steps=3",
+            {"cam_train_classifier", "pseudo_infer_cams", "report_the_run"},
+            {"data_import"},
+        ),
         ("runtime__workers=1", set(), {"cam_train_classifier", "report_the_run"}),
     ],
 )
@@ -94,7 +98,7 @@ def test_a_failing_stage_fails_the_run(finished):
 
 def test_sharding_changes_no_content(finished, tmp_path):
     other = Workflow(tmp_path)
-    other.run("--config", "runtime__shards=3", "--until", "cam_label_cams")
+    other.run("--config", "runtime__shards=3", "--until", "pseudo_label")
     name = "results/tiny/label_cams/masks.h5"
     assert (other.folder / name).read_bytes() == (finished.folder / name).read_bytes()
 
@@ -102,7 +106,7 @@ def test_sharding_changes_no_content(finished, tmp_path):
 def test_rulegraph_names_the_stages_of_the_method(finished):
     graph = finished.run("--rulegraph").stdout
     assert "cam_train_classifier" in graph
-    assert "cam_refine_crf" in graph
+    assert "pseudo_crf" in graph
 
 
 def test_the_snakemake_report_is_written(finished):

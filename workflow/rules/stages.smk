@@ -85,6 +85,15 @@ use rule import_data as choose_masks with:
         spec=file_of("choose_masks", SPEC),
 
 
+use rule import_data as mark_confidence with:
+    output:
+        **outputs_of("mark_confidence"),
+    log:
+        file_of("mark_confidence", LOG),
+    params:
+        spec=file_of("mark_confidence", SPEC),
+
+
 use rule import_data as evaluate with:
     output:
         **outputs_of("evaluate"),
