@@ -23,9 +23,7 @@ if cfg.cotraining is not None:
     trust = stage(
         "confidence",
         "mark_confidence",
-        ConfidenceStage(
-            **cfg.confidence.model_dump(), background=to_masks.background
-        ),
+        ConfidenceStage(**cfg.confidence.model_dump(), background=to_masks.background),
         {**maps, **found, "masks": pseudo_masks["masks"]},
     )
     given["confidence"] = trust["masks"]
