@@ -1,0 +1,62 @@
+"""Method `ktse`: the whole graph once, and what its switches take away."""
+
+import csv
+import json
+import subprocess
+import sys
+
+from conftest import ROOT, Workflow
+
+from pipeline.artifacts.masks import MaskStore
+
+
+def planned(folder, *overrides, config="configs/demo/ktse.yaml"):
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--cores", "1", "-n"]
+    command += ["--configfile", str(ROOT / config), "--config", "seed=0", *overrides]
+    environment = Workflow(folder).environment
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return {
+        line.split()[1].rstrip(":") for line in done.stdout.splitlines() if line.startswith(("rule ", "localrule "))
+    }
+
+
+def test_from_tags_to_joined_networks(tmp_path):
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--cores", "2"]
+    command += ["--configfile", str(ROOT / "tests/workflow/tiny_ktse.yaml")]
+    environment = Workflow(tmp_path).environment
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    results = tmp_path / "results/tiny-ktse"
+    metrics = json.loads((results / "evaluation/metrics.json").read_text())
+    names = {entry["name"] for entry in metrics["entries"]}
+    assert names >= {"CAM", "CAM + IRN", "pseudo-mask", "segmenter", "segmenter + CRF"}
+    with (results / "train_classifier/curves.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    parts = {"transfer", "anchor", "inter", "simulated", "global", "local"}
+    assert all(rows[0][name] == "" for name in parts), "the warm-up knows the tags alone"
+    assert all(rows[-1][name] != "" for name in parts)
+    trust = MaskStore(results / "confidence/masks.h5")
+    assert trust.classes.names == ("uncertain", "trusted")
+    assert len(trust.ids) == 12
+
+
+def test_every_way_from_maps_to_masks_can_be_left_out(tmp_path):
+    maps = {"pseudo_infer_cams", "pseudo_search_threshold", "pseudo_label"}
+    irn = {"pseudo_irn_labels", "pseudo_irn_train", "pseudo_irn_walk"}
+
+    def pseudo(*overrides, method="ktse"):
+        rules = planned(tmp_path, *overrides, config=f"configs/demo/{method}.yaml")
+        return {name for name in rules if name.startswith("pseudo_")}
+
+    assert pseudo() == maps | irn | {"pseudo_crf"}
+    assert pseudo("refine__crf=null") == maps | irn
+    assert pseudo("refine__crf=null", method="cam") == maps
+    assert pseudo("refine__crf=null", "refine__par={}", method="cam") == maps | {"pseudo_par"}
+
+
+def test_one_network_on_the_masks_needs_no_trust(tmp_path):
+    rules = planned(tmp_path, "cotraining=null", "segmenter={network: {decoder: deeplabv2}}")
+    assert "ktse_confidence" not in rules
+    assert "ktse_train_segmenter" in rules
+    assert "ktse_confidence" in planned(tmp_path, "cotraining__networks=1")
