@@ -33,6 +33,9 @@ class InferenceSettings(Settings):
     )
     side: int = Field(default=512, ge=16, description="pixels for `resize`, before scales apply")
     stride: int = Field(default=4, ge=1, description="image pixels per stored score")
+    use_tags: bool = Field(
+        default=False, description="leave out classes that the image's tags do not name; for images that are trained on"
+    )
     min_probability: float = Field(
         default=0.01, ge=0, lt=1, description="classes that nowhere exceed this probability are not stored"
     )

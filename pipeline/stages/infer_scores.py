@@ -10,16 +10,17 @@ from numpy.typing import NDArray
 from torch import nn
 
 from pipeline.artifacts.job import Job
-from pipeline.artifacts.manifest import Manifest
+from pipeline.artifacts.manifest import ImageRecord, Manifest
 from pipeline.artifacts.scores import ScoreWriter
 from pipeline.config.inference import InferenceSettings as Settings
 from pipeline.data.images import data_root
+from pipeline.errors import PseudomaskError
 from pipeline.nets.decoders import upsample
 from pipeline.nets.exported import check_classes, load_segmenters
 from pipeline.nets.inference import ViewMaker, join_mirrored, read_images, strided_size
 from pipeline.nets.segmentation import SegmentationNetwork
 
-__all__ = ["Inputs", "Outputs", "Settings", "joined", "probabilities", "resized", "run", "strong_classes"]
+__all__ = ["Inputs", "Outputs", "Settings", "joined", "probabilities", "resized", "run", "strong_classes", "tagged"]
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ def run(settings: Settings, inputs: Inputs, outputs: Outputs, job: Job) -> None:
     """Write the probabilities of this job's images.
 
     Raises:
-        PseudomaskError: an image cannot be read, or the network is for other classes.
+        PseudomaskError: an image cannot be read or lacks the tags asked for, or the network is for other classes.
     """
     manifest = Manifest.read(inputs.manifest)
     networks, network_settings, classes = load_segmenters(inputs.weights, settings.branch)
@@ -52,6 +53,8 @@ def run(settings: Settings, inputs: Inputs, outputs: Outputs, job: Job) -> None:
         for record, image in read_images(job.part(chosen).records, data_root(job.runtime), job.name):
             values = joined([probabilities(network, views, image, settings) for network in networks], settings)
             kept = strong_classes(values, settings.min_probability)
+            if settings.use_tags:
+                kept = tagged(kept, record)
             writer.add(record.id, values[kept], kept, (record.height, record.width))
 
 
@@ -99,3 +102,14 @@ def strong_classes(values: NDArray[np.float32], least: float) -> NDArray[np.int6
     strong = values.max((1, 2)) > least
     strong[np.unique(values.argmax(0))] = True
     return np.flatnonzero(strong)
+
+
+def tagged(classes: NDArray[np.int64], record: ImageRecord) -> NDArray[np.int64]:
+    """The background and those of ``classes`` that the image's tags name.
+
+    Raises:
+        PseudomaskError: the image has no tags.
+    """
+    if record.tags is None:
+        raise PseudomaskError(f"image '{record.id}' has no tags; add them, or set use_tags to false")
+    return np.union1d(np.intersect1d(classes, record.tags), 0).astype(np.int64)
