@@ -15,8 +15,10 @@ _NO_OPTIONS = {"pretrained", "pretrained_cfg", "checkpoint_path", "features_only
 class NetworkSettings(Settings):
     """Everything needed to build a network; the weights file of a trained one carries these settings along."""
 
-    backbone: str = Field(default="mobilenetv2_100", description="name of a timm model; `timm.list_models()` has all")
-    backbone_options: dict[str, bool | int | float | str | tuple[int, ...]] = Field(
+    backbone: str = Field(
+        default="mobilenetv2_100", description="resnet38d, or name of a timm model; `timm.list_models()` has all"
+    )
+    backbone_options: dict[str, bool | int | float | str | tuple[int, ...] | tuple[float, ...]] = Field(
         default_factory=dict, description="arguments of the timm model, such as channels: [16, 32, 64, 128] of a ResNet"
     )
     final_convolution: bool = Field(

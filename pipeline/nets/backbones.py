@@ -1,4 +1,4 @@
-"""Backbones: timm networks that return features of every stage."""
+"""Backbones: networks that return features of every stage, timm's and ResNet-38d."""
 
 from difflib import get_close_matches
 from typing import Any, Self
@@ -9,12 +9,14 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from pipeline.config.network import NetworkSettings
 from pipeline.errors import PseudomaskError
+from pipeline.nets.resnet38d import ResNet38d
 
+RESNET38D = "resnet38d"
 _VISION_TRANSFORMERS = ("vision_transformer", "deit")
 
 
 class Backbone(nn.Module):
-    """A timm network without its classifier, randomly initialised.
+    """A network of timm, or ``resnet38d``, without its classifier, randomly initialised.
 
     Attributes:
         channels: channels of each returned feature map, shallow to deep.
@@ -103,7 +105,15 @@ class _FinalConvolution(nn.Module):
 
 
 def _features(settings: NetworkSettings) -> tuple[Any, int]:
-    """The timm network in its features-only form, and what image sides must be a multiple of."""
+    """The network in its features-only form, and what image sides must be a multiple of."""
+    if settings.backbone == RESNET38D:
+        try:
+            return ResNet38d(**settings.backbone_options), 1  # type: ignore[arg-type]
+        except TypeError as error:
+            raise PseudomaskError(
+                f"network.backbone '{RESNET38D}' takes the options dropout and frozen_blocks, "
+                f"found {settings.backbone_options}"
+            ) from error
     transformer = timm.models.is_model_in_modules(settings.backbone, _VISION_TRANSFORMERS)
     options: dict[str, Any] = {"features_only": True}
     if transformer:

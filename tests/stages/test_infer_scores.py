@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -135,3 +137,17 @@ def test_branches_share_a_backbone_and_join_by_mean_or_maximum(pair):
 def test_joining_the_branches_of_a_single_network_is_refused(world):
     with pytest.raises(PseudomaskError, match="holds one network; 'branch: mean'"):
         _run(world[0], branch="mean")
+
+
+def test_the_tags_can_decide_which_classes_may_occur(world):
+    folder, _ = world
+    manifest = Manifest.read(folder / "manifest.parquet")
+    tagged = tuple(replace(record, tags=(2,)) for record in manifest)
+    replace(manifest, records=tagged).write(folder / "manifest.parquet")
+    assert 1 in _run(folder, min_probability=0)["val"].classes
+    assert _run(folder, min_probability=0, use_tags=True)["val"].classes.tolist() == [0, 2]
+
+
+def test_use_tags_without_tags_is_explained(world):
+    with pytest.raises(PseudomaskError, match="'train' has no tags"):
+        _run(world[0], use_tags=True)

@@ -12,14 +12,14 @@ ROOT = Path(__file__).parents[2]
 
 
 class Workflow:
-    """A folder in which the project's Snakefile runs with the tiny configuration."""
+    """A folder in which the project's Snakefile runs with a tiny configuration."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, config: str = "tests/workflow/tiny.yaml") -> None:
+        self.folder, self.config = folder, ROOT / config
 
     def command(self, *arguments: str) -> list[str]:
         base = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--cores", "2"]
-        return [*base, "--configfile", str(ROOT / "tests/workflow/tiny.yaml"), *arguments]
+        return [*base, "--configfile", str(self.config), *arguments]
 
     def run(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
