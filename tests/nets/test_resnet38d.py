@@ -65,5 +65,5 @@ def test_shallow_blocks_can_stay_as_loaded(frozen, names):
 def test_options_and_strides_it_does_not_have_are_explained():
     with pytest.raises(PseudomaskError, match="takes the options dropout"):
         Backbone(settings(backbone_options={"depth": 3}))
-    with pytest.raises(PseudomaskError, match="set network.output_stride to 8"):
+    with pytest.raises(PseudomaskError, match="output_stride to 8"):
         Backbone(NetworkSettings(backbone="resnet38d", output_stride=16))

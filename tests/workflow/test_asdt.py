@@ -40,7 +40,7 @@ def test_the_classifier_is_that_of_the_baseline(done):
     baseline += ["classifier__training__augment={long_side: [64, 80], crop: 64}", "runtime__workers=0"]
     cam = Workflow(done.folder, "configs/demo/cam.yaml")
     planned = cam.planned("--config", "data={scenes: {counts: {train: 16, val: 6}, size: 64}}", *baseline)
-    assert "cam_infer_cams" in planned
+    assert "pseudo_infer_cams" in planned
     assert "cam_train_classifier" not in planned
 
 
