@@ -120,8 +120,9 @@ class _Bottleneck(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         active = F.relu(self.bn_branch2a(x))
         inner = self.conv_branch2b1(self.dropout(F.relu(self.bn_branch2b1(self.conv_branch2a(active)))))
-        result: Tensor = self.conv_branch1(active)
-        return result + self.conv_branch2b2(self.dropout(F.relu(self.bn_branch2b2(inner))))
+        shortcut: Tensor = self.conv_branch1(active)
+        result: Tensor = shortcut + self.conv_branch2b2(self.dropout(F.relu(self.bn_branch2b2(inner))))
+        return result
 
 
 def _conv(channels: int, width: int, kernel: int, stride: int = 1, dilation: int = 1) -> nn.Conv2d:
