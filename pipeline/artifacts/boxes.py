@@ -45,3 +45,8 @@ def read_box_table(path: Path) -> dict[str, list[Box]]:
     for row in table.to_pylist():
         found.setdefault(row["id"], []).append(Box(row["class_index"], (row["x0"], row["y0"], row["x1"], row["y1"])))
     return found
+
+
+def object_id(image_id: str, number: int) -> str:
+    """Id under which stores of single objects keep the object in box ``number``, from 0, of an image."""
+    return f"{image_id}#{number}"

@@ -14,11 +14,13 @@ _ROOT = Path(pipeline.__file__).parent
 # print or draw are left out on purpose: a new `rich` must not retrain a network.
 _RESULT_PACKAGES = {
     "cv2": "opencv-python-headless",
+    "higra": "higra",
     "lightning_fabric": "lightning-fabric",
     "numpy": "numpy",
     "PIL": "pillow",
     "pycocotools": "pycocotools",
     "pydensecrf": "pydensecrf2",
+    "scipy": "scipy",
     "sklearn": "scikit-learn",
     "timm": "timm",
     "torch": "torch",

@@ -22,12 +22,28 @@ STAGE_FILES: dict[str, dict[str, str]] = {
         "table": "table.md",
         "images": "images.parquet",
     },
+    "propose_grabcut": {"masks": "masks.h5"},
+    "propose_groups": {"masks": "masks.h5"},
+    "propose_mcg": {"masks": "masks.h5"},
+    "fuse_proposals": {"masks": "masks.h5"},
     "choose_masks": {"masks": "masks.h5", "choice": "choice.json"},
     "report": {"page": "index.html", "sheet": "sheet.jpg"},
 }
 """Kind of stage -> output name -> file name in the stage's folder."""
 
-SHARDED = frozenset({"infer_cams", "infer_scores", "refine_par", "refine_crf", "label_irn", "walk_irn"})
+SHARDED = frozenset(
+    {
+        "infer_cams",
+        "infer_scores",
+        "refine_par",
+        "refine_crf",
+        "label_irn",
+        "walk_irn",
+        "propose_grabcut",
+        "propose_groups",
+        "propose_mcg",
+    }
+)
 """Kinds whose one output store is written in shards and merged."""
 
 SPEC = "stage.json"
