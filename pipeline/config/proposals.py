@@ -21,7 +21,8 @@ class GrabCutSettings(Settings):
     )
     core: float = Field(default=0.4, gt=0, le=1, description="side of that core, as a share of the box's")
     fallback: Literal["box", "ignore", "keep"] = Field(
-        default="ignore", description="what becomes of an object that stays collapsed: filled box, ignored box, as it is"
+        default="ignore",
+        description="an object that stays collapsed becomes: the filled box, an ignored box, what it is",
     )
     seed: int = Field(default=0, ge=0, description="seed of the colour models' first clusters")
 
@@ -31,8 +32,8 @@ class ChoiceOfCandidate(Settings):
 
     by: Literal["balanced", "tight_box", "filled_box"] = Field(
         default="balanced",
-        description="tight_box: IoU of the candidate's tight box with the box; filled_box: IoU of the candidate with the "
-        "filled box; balanced: share of the box its part inside spans + share of it inside + IoU with a soft ellipse",
+        description="tight_box: IoU of the candidate's tight box with the box; filled_box: IoU of the candidate with "
+        "the filled box; balanced: share of the box it spans + share of it inside + IoU with a soft ellipse",
     )
     clip: bool = Field(default=True, description="cut the chosen candidate at the box")
 

@@ -72,12 +72,13 @@ def fitness(measures: Measures, box: Corners, choice: ChoiceOfCandidate) -> Floa
     """How well candidates fit the box, higher is better; (K,)."""
     width, height = box[2] - box[0], box[3] - box[1]
     area, inside, soft = measures.sums.T
-    filled = inside / (width * height + area - inside)
+    filled: Floats = inside / (width * height + area - inside)
     if choice.by == "filled_box":
         return filled
     if choice.by == "tight_box":
-        tight = _iou_with_box(measures.corners[:, :4], box)
-        return tight + 1e-3 * filled  # of equal tight boxes, the one that fills the box better
+        # Of equal tight boxes, the one that fills the box better.
+        tight: Floats = _iou_with_box(measures.corners[:, :4], box) + 1e-3 * filled
+        return tight
     spanned = _sides(measures.corners[:, 4:]).prod(1) / (width * height)
     overlap = soft / (soft_ellipse(height, width).sum() + area - soft)
     result: Floats = spanned + inside / area + overlap

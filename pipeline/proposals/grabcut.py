@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from pipeline.config.proposals import GrabCutSettings as Settings
 from pipeline.proposals.candidates import Corners
 
+_NO_BOX = (0, 0, 0, 0)  # the starting mask says it
 _RING = 1  # pixels along the border of the image that are background where the box leaves none
 
 
@@ -39,7 +40,7 @@ def grabcut(image: NDArray[np.uint8], box: Corners, settings: Settings, name: st
     x0, y0, x1, y1 = box
     start = np.full(image.shape[:2], cv2.GC_BGD, np.uint8)
     start[y0:y1, x0:x1] = cv2.GC_PR_FGD
-    if (y1 - y0, x1 - x0) == start.shape:
+    if (y1 - y0) * (x1 - x0) == start.size:
         # Without any sample of the background OpenCV stops with an assertion.
         for border in (start[:_RING], start[-_RING:], start[:, :_RING], start[:, -_RING:]):
             border[...] = cv2.GC_BGD
@@ -59,7 +60,9 @@ def _cut(image: NDArray[np.uint8], start: NDArray[np.uint8], settings: Settings,
     seed = hashlib.sha256(f"{settings.seed} {name}".encode()).digest()
     cv2.setRNGSeed(int.from_bytes(seed[:4], "big") >> 1)
     try:
-        cv2.grabCut(image, mask, None, np.zeros((1, 65)), np.zeros((1, 65)), settings.iterations, cv2.GC_INIT_WITH_MASK)
+        cv2.grabCut(
+            image, mask, _NO_BOX, np.zeros((1, 65)), np.zeros((1, 65)), settings.iterations, cv2.GC_INIT_WITH_MASK
+        )
     except cv2.error:
         # Too few pixels of one kind, or colours without any spread: no cut can be made.
         return np.zeros(start.shape, bool)

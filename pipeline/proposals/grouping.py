@@ -1,8 +1,8 @@
 """Combinatorial grouping: regions of several hierarchies, alone or two or three neighbours together, chosen by a box.
 
-It has the role of MCG (Arbelaez et al., CVPR 2014) in MDH and is not MCG: edges are colour gradients, not learned ones, all
-hierarchies share one partition into small regions, and nothing is ranked by learned scores. MCG's idea of adding cues of
-global shape, eigenvectors of the regions' affinities, is here; they are found on regions rather than on pixels.
+It has the role of MCG (Arbelaez et al., CVPR 2014) in MDH and is not MCG: edges are colour gradients, not learned ones,
+all hierarchies share one partition into small regions, and nothing is ranked by learned scores. As there, eigenvectors
+add cues of global shape; they are those of small regions rather than of pixels.
 """
 
 from dataclasses import dataclass
@@ -34,12 +34,12 @@ class Regions:
     """
 
     def __init__(self, image: NDArray[np.uint8], settings: Settings, edges: NDArray[np.uint8] | None = None) -> None:
-        lab = cv2.cvtColor(image.astype(np.float32) / 255, cv2.COLOR_RGB2Lab)
+        lab = _float32(cv2.cvtColor(image.astype(np.float32) / 255, cv2.COLOR_RGB2Lab))
         if edges is None:
             gradients = [colour_gradient(lab, sigma) for sigma in _SIGMAS]
-            fine, strength = gradients[1] + gradients[0] / 2, sum(gradients, np.zeros(image.shape[:2], np.float32))
+            fine, strength = gradients[1] + gradients[2], gradients[0] + gradients[1] + gradients[2]
         else:
-            fine = strength = cv2.GaussianBlur(edges.astype(np.float32), (0, 0), 1.0)
+            fine = strength = _float32(cv2.GaussianBlur(edges.astype(np.float32), (0, 0), 1.0))
         grid = higra.get_4_adjacency_graph(image.shape[:2])
         labels = higra.labelisation_watershed(grid, _between(grid, fine))
         graph = higra.make_region_adjacency_graph_from_labelisation(grid, labels)
@@ -76,7 +76,7 @@ class Regions:
         return self.partition.mask(best, cut)
 
     def _single(self, box: Corners, settings: Settings) -> tuple["_Candidates", "_Candidates"]:
-        """Single regions of all trees: those that fit best, and the largest that lie mostly inside, to be joined to them."""
+        """Single regions of all trees: those that fit best, and the largest mostly inside, to be joined to them."""
         leaves = self.partition.measures(box)
         found = [
             Measures(
@@ -251,7 +251,12 @@ def _between(grid: higra.UndirectedGraph, values: NDArray[np.float32]) -> Floats
 
 
 def _from_zero(labels: NDArray[np.integer], size: tuple[int, ...]) -> NDArray[np.int32]:
-    return (labels - labels.min()).astype(np.int32).reshape(size)
+    result: NDArray[np.int32] = (labels - labels.min()).astype(np.int32).reshape(size)
+    return result
+
+
+def _float32(array: object) -> NDArray[np.float32]:
+    return np.asarray(array, np.float32)
 
 
 def _symmetric(values: Floats, pairs: NDArray[np.int64], count: int) -> sparse.csr_matrix:

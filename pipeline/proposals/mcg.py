@@ -42,7 +42,9 @@ class McgCandidates:
             raise PseudomaskError(f"{where}: expected 'superpixels' and 'labels' as MCG writes them")
         found = content["superpixels"]
         if found.shape != size:
-            raise PseudomaskError(f"{where} are for {found.shape[1]}x{found.shape[0]}, the image is {size[1]}x{size[0]}")
+            raise PseudomaskError(
+                f"{where} are for {found.shape[1]}x{found.shape[0]}, the image is {size[1]}x{size[0]}"
+            )
         numbers, labels = np.unique(found, return_inverse=True)
         self.partition = Partition(labels.reshape(size).astype(np.int32))
         self._members = []

@@ -13,7 +13,6 @@ from pipeline.config.classes import ClassTable
 from pipeline.proposals.candidates import Corners
 from pipeline.proposals.fusion import clipped
 
-
 OfBox = Callable[[Corners, int], NDArray[np.bool_] | None]
 """Foreground of a box, bool (H, W), from its corners inside the image and its number; None: not to be trusted."""
 
