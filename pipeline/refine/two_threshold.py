@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pipeline.config.refine import ParSettings
-from pipeline.refine.par import refine_par
+from pipeline.refine.par import gain, refine_par
 
 
 @torch.no_grad()
@@ -37,25 +37,46 @@ def two_threshold_labels(
         image: (B, 3, *size), any linear scale of colour, for PAR.
         par: refinement at ``par.scale`` of the image; None: thresholds alone.
     """
-    count = max(1, int(tags.sum(1).max()))
     # Absent classes cost as much as present ones: only the present ones of each image are carried along.
-    strength, classes = tags.topk(count, 1)
+    counts = tags.sum(1).long().clamp(min=1)
+    labels = torch.empty((len(maps), *size), dtype=torch.int64, device=maps.device)
+    for count in sorted(set(counts.tolist())):
+        rows = counts == count
+        pixels = None if image is None else image[rows]
+        labels[rows] = _labels(maps[rows], tags[rows].topk(count, 1), low, high[rows], size, ignore, pixels, par)
+    return labels
+
+
+def _labels(
+    maps: Tensor,
+    present: tuple[Tensor, Tensor],
+    low: float,
+    high: Tensor,
+    size: Sequence[int],
+    ignore: int,
+    image: Tensor | None,
+    par: ParSettings | None,
+) -> Tensor:
+    """Labels of images with the same number of classes; ``present``: tags and indices of these, (B, K) each."""
+    strength, classes = present
+    count = classes.shape[1]
     chosen = maps.gather(1, classes[..., None, None].expand(-1, -1, *maps.shape[-2:]))
     chosen = chosen * strength[..., None, None]
-    present = F.pad(strength > 0, (1, 0), value=True)[..., None, None]
+    known = F.pad(strength > 0, (1, 0), value=True)[..., None, None]
     work = list(size) if par is None else [max(1, round(side * par.scale)) for side in size]
     chosen = F.interpolate(chosen, (work[0], work[1]), mode="bilinear", align_corners=False)
     thresholds = torch.stack([high, torch.full_like(high, low)], 1)
     passes = [
         torch.cat([thresholds[:, i].view(-1, 1, 1, 1).expand(-1, 1, *chosen.shape[-2:]), chosen], 1) for i in range(2)
     ]
-    scores = [values.masked_fill(~present, -torch.inf) for values in passes]
+    scores = [values.masked_fill(~known, -torch.inf) for values in passes]
     if par is not None and image is not None:
         small = F.interpolate(image, (work[0], work[1]), mode="bilinear", align_corners=False, antialias=True)
-        # Both passes share the affinities; the reference codes take the softmax of the maps first.
-        both = refine_par(small, torch.cat([values.softmax(1) for values in scores], 1), par)
+        # Both passes share the affinities; the reference codes take the softmax of the maps first. Shares sum to one
+        # and keep doing so but for a factor, so that the background's need not be carried along.
+        both = refine_par(small, torch.cat([values.softmax(1)[:, 1:] for values in scores], 1), par)
         both = F.interpolate(both, (size[0], size[1]), mode="bilinear", align_corners=False)
-        scores = [both[:, : count + 1], both[:, count + 1 :]]
+        scores = [torch.cat([gain(par) - part.sum(1, keepdim=True), part], 1) for part in torch.split(both, count, 1)]
     foreground, background = (values.argmax(1) for values in scores)
     named = F.pad(classes + 1, (1, 0)).gather(1, foreground.flatten(1)).view_as(foreground)
     labels = torch.where(foreground > 0, named, ignore)

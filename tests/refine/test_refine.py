@@ -8,6 +8,7 @@ from pipeline.artifacts.scores import Scores
 from pipeline.config.background import BackgroundSettings, LabelSettings
 from pipeline.config.refine import ParSettings
 from pipeline.evaluation.confusion import confusion_matrix
+from pipeline.refine import par
 from pipeline.refine.background import find_threshold, normalise, resize_scores, with_background
 from pipeline.refine.labels import label_mask
 from pipeline.refine.par import refine_par
@@ -20,11 +21,11 @@ def cams(values, classes, size=None):
 
 
 def slow_par(image, scores, settings):
-    """PAR pixel by pixel (facts: common notes, section 5)."""
+    """PAR and PAMR pixel by pixel."""
     channels, height, width = image.shape
     offsets = [(d * y, d * x) for d in settings.dilations for y in (-1, 0, 1) for x in (-1, 0, 1) if (y, x) != (0, 0)]
     lengths = np.array([np.hypot(y, x) for y, x in offsets])
-    position = np.exp(-((lengths / (lengths.std(ddof=1) + 1e-8) / settings.colour_weight) ** 2))
+    position = np.exp(-((lengths / (lengths.std(ddof=1) + 1e-8) / settings.width) ** 2))
     position /= position.sum()
     for _ in range(settings.iterations):
         result = np.zeros_like(scores)
@@ -33,21 +34,33 @@ def slow_par(image, scores, settings):
                 places = [(min(max(r + y, 0), height - 1), min(max(c + x, 0), width - 1)) for y, x in offsets]
                 around = np.array([[image[k, y, x] for k in range(channels)] for y, x in places])
                 deviation = around.std(0, ddof=1)
-                relative = np.abs(around - image[:, r, c]) / (deviation + 1e-8) / settings.colour_weight
-                colour = np.exp(-(relative**2).mean(1))
-                weights = colour / colour.sum() + settings.position_weight * position
+                if settings.kind == "pamr":
+                    centres = np.repeat(image[None, :, r, c], len(settings.dilations), 0)
+                    deviation = np.concatenate([around, centres]).std(0, ddof=1)
+                    colour = np.exp(-(np.abs(around - image[:, r, c]) / (settings.width * deviation + 1e-8)).mean(1))
+                    weights = colour / colour.sum()
+                else:
+                    relative = np.abs(around - image[:, r, c]) / (deviation + 1e-8) / settings.width
+                    colour = np.exp(-(relative**2).mean(1))
+                    weights = colour / colour.sum() + settings.position_weight * position
                 for weight, (y, x) in zip(weights, places, strict=True):
                     result[:, r, c] += weight * scores[:, y, x]
         scores = result
     return scores
 
 
-def test_par_equals_the_slow_reference():
+@pytest.mark.parametrize("kind", ["par", "pamr"])
+@pytest.mark.parametrize("at_once", [1, 10**6])
+def test_refinement_equals_the_slow_reference(kind, at_once, monkeypatch):
+    monkeypatch.setattr(par, "_CACHED", at_once)
     draw = np.random.default_rng(0)
-    image, scores = draw.random((3, 7, 9)), draw.random((2, 7, 9))
-    settings = ParSettings(dilations=(1, 2), iterations=3)
-    found = refine_par(torch.tensor(image)[None], torch.tensor(scores)[None], settings)[0].numpy()
-    np.testing.assert_allclose(found, slow_par(image, scores, settings), rtol=1e-6)
+    image, scores = draw.random((2, 3, 7, 9)), draw.random((2, 2, 7, 9))
+    settings = ParSettings(kind=kind, dilations=(1, 2), iterations=3)
+    found = refine_par(torch.tensor(image), torch.tensor(scores), settings).numpy()
+    for number in range(2):
+        np.testing.assert_allclose(found[number], slow_par(image[number], scores[number], settings), rtol=1e-6)
+    whole = refine_par(torch.tensor(image), torch.ones(2, 1, 7, 9, dtype=torch.float64), settings)
+    np.testing.assert_allclose(whole.numpy(), par.gain(settings), rtol=1e-12)
 
 
 def test_par_moves_scores_along_colours():
