@@ -2,13 +2,15 @@
 
     python tests/benchmarks/bench_ktse.py [--config configs/mini/ktse.yaml] [--device cpu] [--repeats 5]
 
-Random images at the batch size and crop of the configuration, random weights, one tag in two images and two in the
-others. Bare are forward and backward passes of the same images, alone, joined and erased, with the sum of the maps as loss.
-On the CPU one thread and CPU time, on a GPU wall time between synchronisations.
+Random images at the batch size and crop of the configuration, random weights, two tags in every second image and one in
+the others. Bare are forward and backward passes of the same images, alone, joined and erased, with the sum of the maps
+as loss. Rounds of all candidates alternate. On the CPU one thread and CPU time, on a GPU wall time between
+synchronisations.
 """
 
 import argparse
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import median
 from time import perf_counter, process_time
@@ -24,6 +26,7 @@ from pipeline.methods.ktse import Ktse, build
 from pipeline.methods.objective import Batch
 
 ROOT = Path(__file__).parents[2]
+BARE = "bare networks"
 PARTS: dict[str, dict[str, object]] = {
     "whole step": {},
     "without labels' refinement": {"ssr": {"refine": None}},
@@ -64,19 +67,20 @@ def bare(objective: Ktse, batch: Batch, settings: KtseSettings) -> None:
     sum(objective.network(seen).float().sum() for seen in (alone, joined, image)).backward()  # type: ignore[union-attr]
 
 
-def milliseconds(step: Callable[[], None], device: torch.device, repeats: int) -> float:
-    """Median time of a step."""
-    times = []
+def milliseconds(steps: dict[str, Callable[[], None]], device: torch.device, repeats: int) -> dict[str, float]:
+    """Median time of each kind of step; the first round warms up."""
+    times: dict[str, list[float]] = {name: [] for name in steps}
     clock = perf_counter if device.type == "cuda" else process_time
     for _ in range(repeats + 1):
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-        start = clock()
-        step()
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-        times.append((clock() - start) * 1e3)
-    return median(times[1:])
+        for name, step in steps.items():
+            if device.type == "cuda":
+                torch.cuda.synchronize()
+            start = clock()
+            step()
+            if device.type == "cuda":
+                torch.cuda.synchronize()
+            times[name].append((clock() - start) * 1e3)
+    return {name: median(found[1:]) for name, found in times.items()}
 
 
 def main() -> None:
@@ -102,18 +106,15 @@ def main() -> None:
         made = build(KtseSettings.model_validate(merged), classes, ROOT, {}).train()
         return made.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
-    model = objective({})
-    base = milliseconds(lambda: bare(model, batch, settings), device, options.repeats)
-    print(f"  {'bare networks':28} {base:8.0f} ms", flush=True)
-    for name, changes in PARTS.items():
-        model = objective(changes)
+    def step(model: Ktse) -> None:
+        parts = model.training_step(batch, 10**6)
+        torch.stack(list(parts.values())).sum().backward()
 
-        def step(model: Ktse = model) -> None:
-            parts = model.training_step(batch, 10**6)
-            torch.stack(list(parts.values())).sum().backward()
-
-        time = milliseconds(step, device, options.repeats)
-        print(f"  {name:28} {time:8.0f} ms  {100 * (time / base - 1):+6.1f} %", flush=True)
+    models = {name: objective(changes) for name, changes in PARTS.items()}
+    steps: dict[str, Callable[[], None]] = {name: partial(step, model) for name, model in models.items()}
+    times = milliseconds({BARE: partial(bare, objective({}), batch, settings), **steps}, device, options.repeats)
+    for name, time in times.items():
+        print(f"  {name:28} {time:8.0f} ms  {100 * (time / times[BARE] - 1):+6.1f} %")
 
 
 if __name__ == "__main__":
