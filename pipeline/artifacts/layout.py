@@ -3,6 +3,7 @@
 STAGE_FILES: dict[str, dict[str, str]] = {
     "generate_scenes": {"folder": "scenes"},
     "import_data": {"manifest": "manifest.parquet"},
+    "add_images": {"manifest": "manifest.parquet"},
     "import_truth": {"masks": "masks.h5"},
     "import_boxes": {"boxes": "boxes.parquet"},
     "import_labels": {"masks": "masks.h5"},

@@ -4,6 +4,11 @@
 include: "data.smk"
 
 
+if cfg.extra is not None:
+
+    include: "extra.smk"
+
+
 start = {}
 if cfg.classifier is not None:
     classifier = stage(

@@ -49,6 +49,15 @@ use rule import_data as import_boxes with:
         spec=file_of("import_boxes", SPEC),
 
 
+use rule import_data as add_images with:
+    output:
+        **outputs_of("add_images"),
+    log:
+        file_of("add_images", LOG),
+    params:
+        spec=file_of("add_images", SPEC),
+
+
 use rule import_data as import_labels with:
     output:
         **outputs_of("import_labels"),

@@ -10,6 +10,7 @@ from pipeline.config.base import Settings
 from pipeline.config.cams import CamSettings
 from pipeline.config.classifier import ClassifierSettings
 from pipeline.config.crf import CrfSettings
+from pipeline.config.extra import ExtraSettings
 from pipeline.config.inference import InferenceSettings
 from pipeline.config.refine import CrfStage
 from pipeline.config.run import RunConfig
@@ -31,6 +32,7 @@ class Config(RunConfig):
 
     method: Literal["asdt"]
     split: str = Field(default="train", description="split to train on, several joined by +")
+    extra: ExtraSettings | None = Field(default=None, description="further images that show one class each; null: none")
     classifier: ClassifierSettings | None = Field(
         default=None, description="training of the classifier that model.start: classifier goes on from"
     )
