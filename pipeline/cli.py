@@ -163,6 +163,16 @@ def import_coco(
     typer.echo(set_up_coco(images, train, val, name))
 
 
+@imports.command("cocostuff")
+def import_cocostuff(
+    folder: Annotated[Path, typer.Argument(help="folder with annotations/*.mat of COCO-Stuff 10K")],
+) -> None:
+    """Write masks of VOC's 20 classes for COCO-Stuff 10K, as configs/datasets/cocostuff.yaml expects them."""
+    from pipeline.data.cocostuff import write_voc_masks
+
+    typer.echo(f"{write_voc_masks(folder)} masks in {folder / 'masks-voc'}")
+
+
 @app.command()
 def evaluate(
     predicted: Annotated[Path, typer.Argument(help="mask store to judge")],
