@@ -18,7 +18,7 @@ def test_the_20_classes_of_voc_stay_and_all_else_is_background(tmp_path):
 
 
 def test_mistakes_are_explained(tmp_path):
-    with pytest.raises(PseudomaskError, match="holds no .mat file"):
+    with pytest.raises(PseudomaskError, match=r"holds no \.mat file"):
         write_voc_masks(tmp_path)
     (tmp_path / "annotations").mkdir()
     savemat(tmp_path / "annotations/a.mat", {"T": np.zeros((2, 2))})
