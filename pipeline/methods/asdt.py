@@ -64,16 +64,15 @@ class Asdt(Objective):
 
     def parameter_groups(self) -> Sequence[ParameterGroup]:
         """Backbone, then the branches at ``lr_scale`` times the rate; biases apart where they are doubled."""
-        scales = ((list(self.network.backbone.parameters()), 1.0), (self.network.branches(), self._settings.lr_scale))
-        doubled = self._settings.biases == "double"
+        backbone = {id(parameter) for parameter in self.network.backbone.parameters()}
+        trained = [(name, p) for name, p in self.network.named_parameters() if p.requires_grad]
         groups = []
-        for parameters, scale in scales:
-            trained = [parameter for parameter in parameters if parameter.requires_grad]
-            biases = [p for p in trained if doubled and p.ndim == 1]
-            weights = [p for p in trained if not doubled or p.ndim > 1]
-            groups.append(ParameterGroup(weights, lr_scale=scale))
-            if biases:
-                groups.append(ParameterGroup(biases, lr_scale=2 * scale, weight_decay=0.0))
+        for inside, scale in ((True, 1.0), (False, self._settings.lr_scale)):
+            own = [(name, p) for name, p in trained if (id(p) in backbone) == inside]
+            apart = [p for name, p in own if self._settings.biases == "double" and name.endswith(".bias")]
+            groups.append(ParameterGroup([p for _, p in own if all(p is not bias for bias in apart)], lr_scale=scale))
+            if apart:
+                groups.append(ParameterGroup(apart, lr_scale=2 * scale, weight_decay=0.0))
         return groups
 
     def training_step(self, batch: Batch, step: int) -> dict[str, Tensor]:

@@ -80,11 +80,6 @@ class BranchedNetwork(nn.Module):
                 f"start: classifier needs the same backbone, options and classes as {classifier} has"
             ) from error
 
-    def branches(self) -> list[nn.Parameter]:
-        """Parameters that are not of the backbone."""
-        own = {id(parameter) for parameter in self.backbone.parameters()}
-        return [parameter for parameter in self.parameters() if id(parameter) not in own]
-
     def forward(self, image: Tensor) -> BranchedOutput:
         """The classifier's part, of normalised images (B, 3, H, W)."""
         features: list[Tensor] = self.backbone(image)
