@@ -22,11 +22,12 @@ app.add_typer(imports, name="import", no_args_is_help=True)
 
 
 class Format(StrEnum):
-    """What masks can be exported to."""
+    """What masks and networks can be exported to."""
 
     png = "png"
     coco = "coco"
     h5 = "h5"
+    onnx = "onnx"
 
 
 @app.command()
@@ -72,15 +73,23 @@ def inspect(
 
 @app.command()
 def export(
-    masks: Annotated[Path, typer.Argument(help="mask store")],
-    target: Annotated[Path, typer.Argument(help="folder for png, file for coco and h5")],
-    to: Annotated[Format, typer.Option(help="png: palette PNGs; coco: JSON with RLE; h5: a mask store")] = Format.png,
+    source: Annotated[Path, typer.Argument(help="mask store; for onnx the weights of a segmenter")],
+    target: Annotated[Path, typer.Argument(help="folder for png, file for the others")],
+    to: Annotated[
+        Format, typer.Option(help="png: palette PNGs; coco: JSON with RLE; h5: a mask store; onnx: the network")
+    ] = Format.png,
+    branch: Annotated[int | None, typer.Option(help="for onnx: which network of a file with several, from 0")] = None,
 ) -> None:
-    """Write masks in another format."""
+    """Write masks, or a trained network, in another format."""
+    if to is Format.onnx:
+        from pipeline.nets.deploy import deploy
+
+        typer.echo(f"{target}: RGB 0..255 in, probabilities of {', '.join(deploy(source, target, branch).names)} out")
+        return
     from pipeline.artifacts.export import to_coco, to_h5, to_png
     from pipeline.artifacts.masks import MaskStore
 
-    store = MaskStore(masks)
+    store = MaskStore(source)
     if to is Format.coco:
         typer.echo(f"{to_coco(store, target)} annotations of {len(store)} images in {target}")
     else:

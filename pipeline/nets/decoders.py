@@ -14,7 +14,10 @@ from pipeline.nets.backbones import Backbone
 def upsample(scores: Tensor, size: Sequence[int]) -> Tensor:
     """Resize (B, K, h, w) scores bilinearly to ``size`` (H, W), pixels taken as areas."""
     size = (size[0], size[1])
-    return scores if scores.shape[-2:] == size else F.interpolate(scores, size, mode="bilinear", align_corners=False)
+    # In an exported network sizes are unknown, and a comparison would tie it to one of them.
+    if not torch.compiler.is_exporting() and scores.shape[-2:] == size:
+        return scores
+    return F.interpolate(scores, size, mode="bilinear", align_corners=False)
 
 
 def build_decoder(settings: NetworkSettings, backbone: Backbone, classes: int) -> nn.Module:
