@@ -15,6 +15,21 @@ _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 @dataclass(frozen=True)
+class Layer:
+    """Numbers of every pixel that are no colours, such as what boxes say of it.
+
+    Attributes:
+        values: float32 (H, W).
+        fill: value of padding.
+        smooth: values in between make sense when sizes change; otherwise the nearest is taken.
+    """
+
+    values: NDArray[np.float32]
+    fill: float
+    smooth: bool
+
+
+@dataclass(frozen=True)
 class Sample:
     """An image with its masks.
 
@@ -22,11 +37,13 @@ class Sample:
         image: uint8 RGB (H, W, 3).
         masks: uint8 (H, W) by name.
         valid: bool (H, W), False where padded.
+        layers: further channels of the image.
     """
 
     image: NDArray[np.uint8]
     masks: Masks
     valid: NDArray[np.bool_]
+    layers: tuple[Layer, ...] = ()
 
 
 def augment(
@@ -36,6 +53,7 @@ def augment(
     fill: NDArray[np.uint8],
     ignore: int,
     draw: np.random.Generator,
+    layers: tuple[Layer, ...] = (),
 ) -> Sample:
     """Resize, mirror, crop, blur and change colours.
 
@@ -46,11 +64,12 @@ def augment(
         fill: uint8 (3,) colour of padding, usually the mean the network subtracts.
         ignore: mask value of padding.
         draw: source of all randomness; the number of draws depends on the settings alone.
+        layers: further channels, which move with the image.
 
     Returns:
         A sample of ``settings.crop`` squared.
     """
-    sample = Sample(image, masks, np.ones(image.shape[:2], bool))
+    sample = Sample(image, masks, np.ones(image.shape[:2], bool), layers)
     for side, lengths in ((max, settings.long_side), (min, settings.short_side)):
         if lengths is not None:
             length = int(draw.integers(lengths[0], lengths[1] + 1))
@@ -75,7 +94,13 @@ def resize(sample: Sample, factor: float, how: Literal["nearest", "scatter"], ig
         else _uint8(cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST_EXACT))
         for name, mask in sample.masks.items()
     }
-    return Sample(_uint8(image), masks, np.ones(image.shape[:2], bool))
+    layers = tuple(replace(layer, values=_resized(layer, size)) for layer in sample.layers)
+    return Sample(_uint8(image), masks, np.ones(image.shape[:2], bool), layers)
+
+
+def _resized(layer: Layer, size: tuple[int, int]) -> NDArray[np.float32]:
+    how = cv2.INTER_LINEAR if layer.smooth else cv2.INTER_NEAREST_EXACT
+    return np.asarray(cv2.resize(layer.values, size, interpolation=how), np.float32)
 
 
 def scatter(mask: NDArray[np.uint8], size: tuple[int, int], ignore: int) -> NDArray[np.uint8]:
@@ -90,7 +115,8 @@ def scatter(mask: NDArray[np.uint8], size: tuple[int, int], ignore: int) -> NDAr
 def mirror(sample: Sample) -> Sample:
     """Left becomes right."""
     masks = {name: mask[:, ::-1] for name, mask in sample.masks.items()}
-    return Sample(sample.image[:, ::-1], masks, sample.valid[:, ::-1])
+    layers = tuple(replace(layer, values=layer.values[:, ::-1]) for layer in sample.layers)
+    return Sample(sample.image[:, ::-1], masks, sample.valid[:, ::-1], layers)
 
 
 def crop(sample: Sample, side: int, fill: NDArray[np.uint8], ignore: int, position: NDArray[np.float64]) -> Sample:
@@ -115,7 +141,12 @@ def crop(sample: Sample, side: int, fill: NDArray[np.uint8], ignore: int, positi
     for name, mask in sample.masks.items():
         masks[name] = np.full((side, side), ignore, np.uint8)
         masks[name][target] = mask[source]
-    return Sample(image, masks, valid)
+    layers = []
+    for layer in sample.layers:
+        values = np.full((side, side), layer.fill, np.float32)
+        values[target] = layer.values[source]
+        layers.append(replace(layer, values=values))
+    return Sample(image, masks, valid, tuple(layers))
 
 
 def _overlap(length: int, side: int, position: float) -> tuple[slice, slice]:
