@@ -27,6 +27,8 @@ STAGE_FILES: dict[str, dict[str, str]] = {
     "propose_groups": {"masks": "masks.h5"},
     "propose_mcg": {"masks": "masks.h5"},
     "fuse_proposals": {"masks": "masks.h5"},
+    "pick_labelled": {"manifest": "manifest.parquet", "masks": "masks.h5"},
+    "join_sets": {"manifest": "manifest.parquet", "masks": "masks.h5"},
     "choose_masks": {"masks": "masks.h5", "choice": "choice.json"},
     "report": {"page": "index.html", "sheet": "sheet.jpg"},
 }

@@ -31,6 +31,12 @@ class LabelSettings(Settings):
     ignore_band: float = Field(
         default=0.0, ge=0, lt=0.5, description="scores this near to the threshold become the ignore value; 0: none"
     )
+    min_probability: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="tau of MDH: pixels whose best probability is not above this become the ignore value",
+    )
 
 
 class ThresholdSettings(Settings):

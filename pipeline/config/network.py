@@ -5,8 +5,9 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from pipeline.config.base import Settings
+from pipeline.config.priors import PriorSettings
 
-DecoderKind = Literal["none", "largefov", "rrm", "deeplabv2", "deeplabv3plus", "pspnet"]
+DecoderKind = Literal["none", "largefov", "rrm", "deeplabv2", "deeplabv3plus", "pspnet", "hrnet"]
 
 
 _NO_OPTIONS = {"pretrained", "pretrained_cfg", "checkpoint_path", "features_only", "out_indices", "output_stride"}
@@ -45,6 +46,14 @@ class NetworkSettings(Settings):
         default=None, description="rates of the decoder's 3x3 convolutions; null: the paper's for the output stride"
     )
     decoder_dropout: bool = Field(default=True, description="the paper's dropout in the decoder")
+    head: Literal["linear", "hidden"] = Field(
+        default="linear",
+        description="from the decoder's last features to class scores: 1x1 convolution; hidden: 1x1 convolution, batch "
+        "norm, ReLU before it (MDH)",
+    )
+    priors: PriorSettings | None = Field(
+        default=None, description="what the network sees of boxes beside the image; null: nothing"
+    )
 
     @field_validator("backbone_options")
     @classmethod
@@ -58,12 +67,14 @@ class NetworkSettings(Settings):
     def _decoder_has_what_is_set(self) -> "NetworkSettings":
         if self.decoder_channels is not None and self.decoder in ("none", "deeplabv2"):
             raise ValueError(f"decoder_channels is set, but decoder '{self.decoder}' has no hidden layer; remove it")
-        if self.decoder_dilations is not None and self.decoder in ("none", "pspnet"):
+        if self.decoder_dilations is not None and self.decoder in ("none", "pspnet", "hrnet"):
             raise ValueError(f"decoder_dilations is set, but decoder '{self.decoder}' has no dilated layer; remove it")
         if self.decoder_dilations == () or min(self.decoder_dilations or (1,)) < 1:
             raise ValueError("decoder_dilations must be whole numbers from 1, at least one")
         if self.decoder in ("largefov", "rrm") and len(self.decoder_dilations or (12,)) != 1:
             raise ValueError(f"decoder '{self.decoder}' has one dilation")
+        if self.head == "hidden" and self.decoder in ("deeplabv2", "rrm"):
+            raise ValueError(f"decoder '{self.decoder}' ends in 3x3 convolutions; set head to linear")
         if min(self.std) <= 0:
             raise ValueError("std must be above 0")
         return self

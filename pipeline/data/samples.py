@@ -1,6 +1,6 @@
 """Training samples by number: sample n of a run is the same whatever worker makes it and whenever."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,11 +11,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from pipeline.artifacts.boxes import Box
 from pipeline.artifacts.manifest import ImageRecord, Manifest
 from pipeline.artifacts.masks import MaskStore
+from pipeline.config.priors import PriorSettings
 from pipeline.config.training import AugmentSettings
-from pipeline.data.augment import augment
+from pipeline.data.augment import Layer, augment
 from pipeline.data.images import load_record
+from pipeline.data.mixed import FirstOf
+from pipeline.data.priors import prior_layers
 from pipeline.errors import PseudomaskError
 
 INITIAL, ORDER, AUGMENT, INSIDE, PARTNER = range(5)
@@ -59,6 +63,9 @@ class TrainingSamples(Dataset[dict[str, Tensor]]):
         seed: seed of order and augmentation.
         partners: the first so many samples of a micro-batch come with a partner, an image that shares a class.
         micro_batch: samples in one.
+        priors: further channels of the image.
+        boxes: what they are made of, by image id.
+        stream: distinguishes several kinds of samples of one run; each has an order and changes of its own.
 
     Raises:
         PseudomaskError: no image, or one lacks its tags or mask.
@@ -69,12 +76,15 @@ class TrainingSamples(Dataset[dict[str, Tensor]]):
         manifest: Manifest,
         root: Path,
         fields: frozenset[str],
-        masks: Mapping[str, MaskStore],
+        masks: Mapping[str, MaskStore] | Mapping[str, FirstOf],
         augmentation: AugmentSettings,
         normalisation: Normalisation,
         seed: int,
         partners: int = 0,
         micro_batch: int = 1,
+        priors: PriorSettings | None = None,
+        boxes: Mapping[str, Sequence[Box]] | None = None,
+        stream: int | None = None,
     ) -> None:
         if not len(manifest):
             raise PseudomaskError("there is no image to train on; check the split")
@@ -92,6 +102,10 @@ class TrainingSamples(Dataset[dict[str, Tensor]]):
             index: [record for record in manifest if index in (record.tags or ())]
             for index in range(1, len(manifest.classes))
         }
+        if priors is not None and boxes is None:
+            raise PseudomaskError("the network sees priors of boxes, which are not connected")
+        self._priors, self._boxes = priors, boxes or {}
+        self._stream = () if stream is None else (stream,)
         self._check()
 
     def _check(self) -> None:
@@ -108,13 +122,13 @@ class TrainingSamples(Dataset[dict[str, Tensor]]):
     def record(self, number: int) -> ImageRecord:
         """The image sample ``number`` shows."""
         epoch, position = divmod(number, len(self._manifest))
-        order = generator(self._seed, ORDER, epoch).permutation(len(self._manifest))
+        order = generator(self._seed, ORDER, *self._stream, epoch).permutation(len(self._manifest))
         return self._manifest.records[int(order[position])]
 
     def __getitem__(self, number: int) -> dict[str, Tensor]:
         """Fields of :class:`pipeline.methods.objective.Batch` for one sample, without the batch axis."""
         record = self.record(number)
-        result = self._sample(record, generator(self._seed, AUGMENT, number))
+        result = self._sample(record, generator(self._seed, AUGMENT, *self._stream, number))
         if number % self._micro_batch < self._partners:
             draw = generator(self._seed, PARTNER, number)
             partner = self._sample(self._partner(record, draw), draw)
@@ -132,8 +146,14 @@ class TrainingSamples(Dataset[dict[str, Tensor]]):
         image = load_record(record, self._root)
         masks = {name: self._mask(record, store) for name, store in self._masks.items()}
         classes = self._manifest.classes
-        sample = augment(image, masks, self._augmentation, self._fill, classes.ignore, draw)
+        layers: tuple[Layer, ...] = ()
+        if self._priors is not None:
+            boxes = self._boxes.get(record.id, ())
+            layers = prior_layers(boxes, (record.height, record.width), self._priors, len(classes))
+        sample = augment(image, masks, self._augmentation, self._fill, classes.ignore, draw, layers)
         pixels = (sample.image.astype(np.float32) - self._mean) * self._scale
+        if sample.layers:
+            pixels = np.dstack([pixels, *(layer.values for layer in sample.layers)])
         result = {
             "image": torch.from_numpy(pixels).permute(2, 0, 1).contiguous(),
             "valid": torch.from_numpy(np.ascontiguousarray(sample.valid)),
@@ -146,7 +166,7 @@ class TrainingSamples(Dataset[dict[str, Tensor]]):
             result["tags"] = tags
         return result
 
-    def _mask(self, record: ImageRecord, store: MaskStore) -> NDArray[np.uint8]:
+    def _mask(self, record: ImageRecord, store: MaskStore | FirstOf) -> NDArray[np.uint8]:
         mask = store[record.id]
         if mask.shape != (record.height, record.width):
             raise PseudomaskError(

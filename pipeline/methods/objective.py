@@ -7,15 +7,18 @@ from typing import TypedDict
 
 from torch import Tensor, nn
 
+from pipeline.data.mixed import Stream
+
 
 class Batch(TypedDict, total=False):
     """A batch as the loop hands it over; an objective finds the fields it asked for, and ``image`` and ``valid``.
 
-    image: float32 (B, 3, H, W), normalised with the network's mean and standard deviation.
+    image: float32 (B, 3, H, W), normalised with the network's mean and standard deviation; channels of priors follow.
     valid: bool (B, H, W), False where augmentation padded.
     tags: float32 (B, C-1), 1 for present foreground classes.
     mask: int64 (B, H, W) class indices, the ignore value where nothing is known or padded.
     pseudo: as ``mask``, made by an earlier network.
+    role: int64 (B,), what a sample's stream says it is for.
     confidence: as ``mask``, 1 where ``mask`` is to be trusted, 0 where not.
     partner_image, partner_valid, partner_tags: of the first images' partners, (P, ...), P being ``partners``.
     """
@@ -25,6 +28,7 @@ class Batch(TypedDict, total=False):
     tags: Tensor
     mask: Tensor
     pseudo: Tensor
+    role: Tensor
     confidence: Tensor
     partner_image: Tensor
     partner_valid: Tensor
@@ -60,6 +64,9 @@ class Objective(nn.Module):
 
     partners: int = 0
     """How many images of a micro-batch, the first ones, come with a partner: an image that shares a class."""
+
+    streams: tuple[Stream, ...] = ()
+    """Composition of a batch, for objectives that learn from several kinds of images; none: all images alike."""
 
     @abstractmethod
     def parameter_groups(self) -> Sequence[ParameterGroup]:

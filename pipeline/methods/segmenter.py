@@ -10,13 +10,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pipeline.config.classes import ClassTable
+from pipeline.config.network import NetworkSettings
 from pipeline.config.segmenter import SegmenterSettings as Settings
+from pipeline.config.training import TrainingSettings
 from pipeline.errors import PseudomaskError
 from pipeline.methods.objective import Batch, Objective, ParameterGroup
 from pipeline.nets.decoders import upsample
 from pipeline.nets.segmentation import SegmentationNetwork
 
-__all__ = ["Segmenter", "Settings", "build", "segmentation_loss"]
+__all__ = ["Segmenter", "Settings", "build", "check_batch", "segmentation_loss"]
 
 _POOLS_THE_IMAGE = ("deeplabv3plus", "pspnet")
 
@@ -76,11 +78,19 @@ def build(settings: Settings, classes: ClassTable, weights_root: Path, networks:
     Raises:
         PseudomaskError: the network cannot be built, its weights not be loaded, or the batch is too small for it.
     """
-    training, decoder = settings.training, settings.network.decoder
-    if decoder in _POOLS_THE_IMAGE and training.batch_size == training.accumulate:
-        raise PseudomaskError(
-            f"decoder '{decoder}' normalises one value per image and cannot learn from micro-batches of 1; "
-            f"found batch_size {training.batch_size} in {training.accumulate} parts: raise it or lower accumulate"
-        )
+    check_batch(settings.network, settings.training)
     network = SegmentationNetwork.initial(settings.network, len(classes), weights_root)
     return Segmenter(network, settings, classes.ignore)
+
+
+def check_batch(network: NetworkSettings, training: TrainingSettings) -> None:
+    """Refuse micro-batches that batch norm cannot learn from.
+
+    Raises:
+        PseudomaskError: a decoder that normalises a value per image gets one image at a time.
+    """
+    if network.decoder in _POOLS_THE_IMAGE and training.batch_size == training.accumulate:
+        raise PseudomaskError(
+            f"decoder '{network.decoder}' normalises one value per image and cannot learn from micro-batches of 1; "
+            f"found batch_size {training.batch_size} in {training.accumulate} parts: raise it or lower accumulate"
+        )

@@ -1,9 +1,10 @@
 """Backbones: networks that return features of every stage, timm's and ResNet-38d."""
 
 from difflib import get_close_matches
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import timm
+import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -46,16 +47,30 @@ class Backbone(nn.Module):
         self.final = _final_convolution(settings) if settings.final_convolution else None
         if self.final is not None:
             self.channels[-1] = self.final.conv_head.out_channels
+        self._priors = settings.priors
+        if self._priors is not None:
+            stem = self._stem()
+            stem.in_channels = 3 + self._priors.channels
+            stem.weight = nn.Parameter(_widened(stem.weight.detach(), self._priors.channels, self._priors.initial))
         if self._frozen:
             for norm in self._batch_norms():
                 norm.requires_grad_(False)
         self.train()
 
+    def take(self, plain: "Backbone") -> None:
+        """Copy the weights of the same network for RGB alone; filters of the priors start as their setting says."""
+        state = plain.state_dict()
+        if self._priors is not None:
+            own = self._stem().weight
+            (name,) = (name for name, value in self.named_parameters() if value is own)
+            state[name] = _widened(state[name], self._priors.channels, self._priors.initial)
+        self.load_state_dict(state)
+
     def forward(self, image: Tensor) -> list[Tensor]:
         """Features of every stage.
 
         Args:
-            image: (B, 3, H, W), normalised.
+            image: (B, 3, H, W), normalised; with priors, their channels follow.
 
         Returns:
             Tensors (B, channels[i], h_i, w_i), shallow to deep.
@@ -87,8 +102,22 @@ class Backbone(nn.Module):
         inner: nn.Module = self.net.model if self.multiple > 1 else self.net
         return inner.state_dict() | ({} if self.final is None else self.final.state_dict())
 
+    def _stem(self) -> nn.Conv2d:
+        """The convolution that sees the image."""
+        return next(module for module in self.net.modules() if isinstance(module, nn.Conv2d))
+
     def _batch_norms(self) -> list[nn.Module]:
         return [module for module in self.modules() if isinstance(module, _BatchNorm)]
+
+
+def _widened(rgb: Tensor, count: int, how: Literal["zeros", "mean_rgb", "kaiming"]) -> Tensor:
+    """First filters (O, 3, h, w) with ``count`` further channels."""
+    more = rgb.new_zeros(rgb.shape[0], count, *rgb.shape[2:])
+    if how == "mean_rgb":
+        more += rgb.mean(1, keepdim=True)
+    elif how == "kaiming":
+        nn.init.kaiming_normal_(more, nonlinearity="relu")
+    return torch.cat([rgb, more], dim=1)
 
 
 class _FinalConvolution(nn.Module):

@@ -21,11 +21,16 @@ def upsample(scores: Tensor, size: Sequence[int]) -> Tensor:
 
 
 def build_decoder(settings: NetworkSettings, backbone: Backbone, classes: int) -> nn.Module:
-    """The decoder ``settings.decoder``; it maps the backbone's list of features to logits (B, classes, h, w).
+    """The decoder ``settings.decoder``, from the backbone's list of features to logits (B, classes, h, w).
 
     Raises:
-        PseudomaskError: the backbone lacks the stride-4 features DeepLab-v3+ needs.
+        PseudomaskError: the backbone lacks the stride-4 features that DeepLab-v3+ and HRNet need.
     """
+    decoder = _plain_decoder(settings, backbone, classes)
+    return decoder if settings.head == "linear" else Headed(decoder, classes)
+
+
+def _plain_decoder(settings: NetworkSettings, backbone: Backbone, classes: int) -> nn.Module:
     deep, dropout = backbone.channels[-1], settings.decoder_dropout
     rates, width = settings.decoder_dilations, settings.decoder_channels
     if settings.decoder == "largefov":
@@ -36,12 +41,14 @@ def build_decoder(settings: NetworkSettings, backbone: Backbone, classes: int) -
         return DeepLabV2(deep, classes, rates or (6, 12, 18, 24))
     if settings.decoder == "pspnet":
         return PspNet(deep, classes, width or 512, dropout)
-    if settings.decoder == "deeplabv3plus":
+    if settings.decoder in ("deeplabv3plus", "hrnet"):
         if 4 not in backbone.strides:
             raise PseudomaskError(
-                f"decoder 'deeplabv3plus' needs features at stride 4, but backbone '{settings.backbone}' has strides "
-                f"{backbone.strides}; choose another decoder or backbone"
+                f"decoder '{settings.decoder}' needs features at stride 4, but backbone '{settings.backbone}' has "
+                f"strides {backbone.strides}; choose another decoder or backbone"
             )
+        if settings.decoder == "hrnet":
+            return HrNetV2(backbone.channels, backbone.strides, classes, width)
         rates = rates or tuple(rate * max(1, 16 // settings.output_stride) for rate in (6, 12, 18))
         return DeepLabV3Plus(backbone.channels, backbone.strides.index(4), classes, width or 256, rates, dropout)
     return Linear(deep, classes)
@@ -184,6 +191,54 @@ class PspNet(nn.Module):
         deep = features[-1]
         pooled = [upsample(pool(deep), deep.shape[-2:]) for pool in self.pools]
         result: Tensor = self.decode(torch.cat([deep, *pooled], dim=1))
+        return result
+
+
+class HrNetV2(nn.Module):
+    """HRNetV2 (Wang et al. 2019, Sec. 3.2): features of all resolutions from stride 4 on, enlarged, joined, 1x1."""
+
+    def __init__(self, channels: list[int], strides: list[int], classes: int, width: int | None) -> None:
+        super().__init__()
+        self._used = [index for index, stride in enumerate(strides) if stride >= 4]
+        joined = sum(channels[index] for index in self._used)
+        self.decode = nn.Sequential(_conv_norm_relu(joined, width or joined, 1), nn.Conv2d(width or joined, classes, 1))
+
+    def forward(self, features: list[Tensor]) -> Tensor:
+        """Logits at stride 4."""
+        used = [features[index] for index in self._used]
+        result: Tensor = self.decode(torch.cat([upsample(each, used[0].shape[-2:]) for each in used], dim=1))
+        return result
+
+
+class Headed(nn.Module):
+    """A decoder whose last convolution gives way to a head: 1x1, batch norm, ReLU, 1x1 to the classes (MDH, Sec. 3.3).
+
+    Args:
+        decoder: ends in a 1x1 convolution, whose width the head keeps; changed in place.
+        classes: number of classes.
+    """
+
+    def __init__(self, decoder: nn.Module, classes: int) -> None:
+        super().__init__()
+        name, last = [(name, module) for name, module in decoder.named_modules() if isinstance(module, nn.Conv2d)][-1]
+        decoder.set_submodule(name, nn.Identity())
+        self.embed = decoder
+        self.head = self.new_head(last.in_channels, classes)
+
+    @staticmethod
+    def new_head(width: int, classes: int) -> nn.Sequential:
+        """A head with random weights."""
+        return nn.Sequential(_conv_norm_relu(width, width, 1), nn.Conv2d(width, classes, 1))
+
+    def second_head(self) -> nn.Sequential:
+        """Another head of the same form with random weights of its own."""
+        last = self.head[-1]
+        assert isinstance(last, nn.Conv2d)
+        return self.new_head(last.in_channels, last.out_channels)
+
+    def forward(self, features: list[Tensor]) -> Tensor:
+        """Logits at the decoder's resolution."""
+        result: Tensor = self.head(self.embed(features))
         return result
 
 

@@ -18,6 +18,7 @@ from pipeline.artifacts.manifest import ImageRecord
 from pipeline.config.inference import MultiScaleSettings
 from pipeline.config.network import NetworkSettings
 from pipeline.config.runtime import RuntimeSettings
+from pipeline.data.augment import Layer
 from pipeline.data.images import load_record
 from pipeline.errors import PseudomaskError
 
@@ -50,7 +51,11 @@ class ViewMaker:
         self._std = torch.tensor(settings.std, device=self.device).view(1, 3, 1, 1) * 255
 
     def of(
-        self, image: NDArray[np.uint8], multi_scale: MultiScaleSettings, size: tuple[float, float] | None = None
+        self,
+        image: NDArray[np.uint8],
+        multi_scale: MultiScaleSettings,
+        size: tuple[float, float] | None = None,
+        layers: Sequence[Layer] = (),
     ) -> Iterator[Tensor]:
         """One batch per scale: the image and, with ``flip``, its mirror image.
 
@@ -58,15 +63,18 @@ class ViewMaker:
             image: uint8 RGB (H, W, 3).
             multi_scale: factors and mirroring.
             size: height and width at factor 1; None: those of the image.
+            layers: further channels, which follow the normalised colours.
 
         Returns:
-            float32 (1 or 2, 3, h, w), normalised; resized bicubically with antialiasing, as PIL does.
+            float32 (1 or 2, 3 + layers, h, w); colours resized bicubically with antialiasing, as PIL does.
         """
         pixels = torch.from_numpy(image).to(self.device).permute(2, 0, 1)[None].float()
         height, width = size or image.shape[:2]
         for scale in multi_scale.scales:
             seen = (self._side(height * scale), self._side(width * scale))
             view = (_resize(pixels, seen) - self._mean) / self._std
+            if layers:
+                view = torch.cat([view, *(_layer(layer, seen).to(self.device) for layer in layers)], dim=1)
             both = torch.cat([view, view.flip(-1)]) if multi_scale.flip else view
             yield both.contiguous(memory_format=self._layout)
 
@@ -133,6 +141,14 @@ def read_images(
             if now - reported >= _REPORT_SECONDS or number + 1 == len(records):
                 reported, done = now, number + 1
                 _log.info("%s: %d/%d images, %.1f images/s", name, done, len(records), done / max(now - start, 1e-9))
+
+
+def _layer(layer: Layer, size: tuple[int, int]) -> Tensor:
+    """Values of a layer at ``size`` (h, w) as (1, 1, h, w), resized as in training."""
+    values = torch.from_numpy(np.ascontiguousarray(layer.values))[None, None]
+    if layer.smooth:
+        return F.interpolate(values, size, mode="bilinear", align_corners=False)
+    return F.interpolate(values, size, mode="nearest-exact")
 
 
 def _resize(pixels: Tensor, size: tuple[int, int]) -> Tensor:

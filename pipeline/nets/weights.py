@@ -42,7 +42,12 @@ def initialise(backbone: Backbone, settings: NetworkSettings, root: Path) -> Non
             f"network.weights: {path} does not exist; put the file there, name another one relative to the data root, "
             "or set network.weights to null for random weights"
         )
-    load_backbone(backbone, path)
+    if settings.priors is None:
+        load_backbone(backbone, path)
+    else:
+        plain = Backbone(settings.model_copy(update={"priors": None}))
+        load_backbone(plain, path)
+        backbone.take(plain)
     _log.info("backbone %s starts from %s", settings.backbone, path)
 
 

@@ -9,11 +9,14 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from pipeline.artifacts.boxes import read_box_table
 from pipeline.artifacts.job import Job
 from pipeline.artifacts.manifest import ImageRecord, Manifest
 from pipeline.artifacts.scores import ScoreWriter
 from pipeline.config.inference import InferenceSettings as Settings
+from pipeline.data.augment import Layer
 from pipeline.data.images import data_root
+from pipeline.data.priors import prior_layers
 from pipeline.errors import PseudomaskError
 from pipeline.nets.decoders import upsample
 from pipeline.nets.exported import check_classes, load_segmenters
@@ -25,10 +28,11 @@ __all__ = ["Inputs", "Outputs", "Settings", "joined", "probabilities", "resized"
 
 @dataclass(frozen=True)
 class Inputs:
-    """Files read."""
+    """Files read; ``boxes`` for a network that sees priors."""
 
     manifest: Path
     weights: Path
+    boxes: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -42,16 +46,27 @@ def run(settings: Settings, inputs: Inputs, outputs: Outputs, job: Job) -> None:
     """Write the probabilities of this job's images.
 
     Raises:
-        PseudomaskError: an image cannot be read or lacks the tags asked for, or the network is for other classes.
+        PseudomaskError: an image cannot be read or lacks the tags asked for; the network is for other classes, or sees
+            boxes, which are not connected.
     """
     manifest = Manifest.read(inputs.manifest)
     networks, network_settings, classes = load_segmenters(inputs.weights, settings.branch)
     check_classes(manifest.classes, classes, inputs.weights)
     views = ViewMaker(nn.ModuleList(networks), network_settings, networks[0].backbone.multiple, job.runtime)
+    priors = network_settings.priors
+    if priors is not None and inputs.boxes is None:
+        raise PseudomaskError(
+            f"the network in {inputs.weights} sees priors of boxes; connect the stage to import_boxes"
+        )
+    boxes = read_box_table(inputs.boxes) if priors is not None and inputs.boxes is not None else {}
     chosen = manifest if settings.split is None else manifest.split(settings.split)
     with ScoreWriter(outputs.scores, classes, "probability", stage=job.name, key=job.key) as writer:
         for record, image in read_images(job.part(chosen).records, data_root(job.runtime), job.name):
-            values = joined([probabilities(network, views, image, settings) for network in networks], settings)
+            layers: tuple[Layer, ...] = ()
+            if priors is not None:
+                size = (record.height, record.width)
+                layers = prior_layers(boxes.get(record.id, ()), size, priors, len(classes))
+            values = joined([probabilities(network, views, image, settings, layers) for network in networks], settings)
             kept = strong_classes(values, settings.min_probability)
             if settings.use_tags:
                 kept = tagged(kept, record)
@@ -60,7 +75,11 @@ def run(settings: Settings, inputs: Inputs, outputs: Outputs, job: Job) -> None:
 
 @torch.inference_mode()
 def probabilities(
-    network: SegmentationNetwork, views: ViewMaker, image: NDArray[np.uint8], settings: Settings
+    network: SegmentationNetwork,
+    views: ViewMaker,
+    image: NDArray[np.uint8],
+    settings: Settings,
+    layers: Sequence[Layer] = (),
 ) -> NDArray[np.float32]:
     """Softmax of logits averaged over mirror images and joined over scales by mean or maximum (DeepLab-v2, DuPL).
 
@@ -70,7 +89,7 @@ def probabilities(
     own = (image.shape[0], image.shape[1])
     size = strided_size(own, settings.stride)
     logits = []
-    for view in views.of(image, settings.multi_scale, resized(own, settings)):
+    for view in views.of(image, settings.multi_scale, resized(own, settings), layers):
         with views.autocast():
             seen = network(view)
         logits.append(upsample(join_mirrored(seen.float())[None], size)[0])

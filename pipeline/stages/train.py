@@ -2,15 +2,18 @@
 
 import importlib
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
+from pipeline.artifacts.boxes import read_box_table
 from pipeline.artifacts.checkpoint import save_weights
 from pipeline.artifacts.job import Job
 from pipeline.artifacts.manifest import Manifest
 from pipeline.artifacts.masks import MaskStore
 from pipeline.config.training import TrainStage as Settings
 from pipeline.data.images import data_root
+from pipeline.data.mixed import FirstOf, MixedSamples
 from pipeline.data.samples import INITIAL, Normalisation, TrainingSamples, seed_torch
 from pipeline.training.loop import Trainer
 
@@ -19,11 +22,14 @@ __all__ = ["Inputs", "Outputs", "Settings", "run"]
 
 @dataclass(frozen=True)
 class Inputs:
-    """Files read; ``masks`` by the field of the batch they fill, ``networks`` by what they are to the objective."""
+    """Files read: ``masks`` by the field of the batch they fill, ``networks`` by what they are to the objective, and
+    ``boxes`` for a network that sees priors.
+    """
 
     manifest: Path
     masks: dict[str, Path] = field(default_factory=dict)
     networks: dict[str, Path] = field(default_factory=dict)
+    boxes: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -49,17 +55,29 @@ def run(settings: Settings, inputs: Inputs, outputs: Outputs, job: Job) -> None:
     seed_torch(settings.seed, INITIAL)
     objective = module.build(objective_settings, manifest.classes, root, inputs.networks)
     network = objective_settings.network
-    samples = TrainingSamples(
-        manifest,
-        root,
-        objective.fields,
-        {name: MaskStore(path) for name, path in inputs.masks.items()},
-        training.augment,
-        Normalisation(network.mean, network.std),
-        settings.seed,
-        objective.partners,
-        training.batch_size // (training.accumulate * job.runtime.devices),
+    parts = training.accumulate * job.runtime.devices
+    make = partial(
+        TrainingSamples,
+        root=root,
+        fields=objective.fields,
+        augmentation=training.augment,
+        normalisation=Normalisation(network.mean, network.std),
+        seed=settings.seed,
+        partners=objective.partners,
+        micro_batch=training.batch_size // parts,
+        priors=network.priors,
+        boxes=None if inputs.boxes is None else read_box_table(inputs.boxes),
     )
+    stores = {name: MaskStore(path) for name, path in inputs.masks.items()}
+
+    def of_stream(images: Manifest, masks: FirstOf, number: int) -> TrainingSamples:
+        return make(images, masks={"mask": masks}, stream=number)
+
+    samples: TrainingSamples | MixedSamples
+    if objective.streams:
+        samples = MixedSamples(objective.streams, manifest, stores, parts, of_stream)
+    else:
+        samples = make(manifest, masks=stores)
     trainer = Trainer(objective, samples, training, settings.seed, job)
     trainer.fit(outputs.curves)
     if trainer.is_main:

@@ -19,7 +19,8 @@ from pipeline.artifacts.checkpoint import load_training_state, save_training_sta
 from pipeline.artifacts.files import write_text
 from pipeline.artifacts.job import Job
 from pipeline.config.training import TrainingSettings
-from pipeline.data.samples import INSIDE, TrainingSamples, collate, one_thread, seed_torch
+from pipeline.data.mixed import Samples
+from pipeline.data.samples import INSIDE, collate, one_thread, seed_torch
 from pipeline.errors import PseudomaskError
 from pipeline.methods.objective import Objective
 from pipeline.nets.ema import MovingAverage
@@ -67,9 +68,7 @@ class Trainer:
         job: runtime settings and the folder of the checkpoint.
     """
 
-    def __init__(
-        self, objective: Objective, samples: TrainingSamples, settings: TrainingSettings, seed: int, job: Job
-    ) -> None:
+    def __init__(self, objective: Objective, samples: Samples, settings: TrainingSettings, seed: int, job: Job) -> None:
         runtime = job.runtime
         if settings.batch_size % (settings.accumulate * runtime.devices):
             raise PseudomaskError(

@@ -1,10 +1,12 @@
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 from pipeline.config.network import NetworkSettings
 from pipeline.errors import PseudomaskError
 from pipeline.nets.backbones import Backbone
+from pipeline.nets.weights import initialise
 
 
 @pytest.mark.parametrize("stride", [8, 16, 32])
@@ -63,3 +65,31 @@ def test_frozen_batch_norm_survives_training_and_trained_one_moves(mode):
 def test_networks_that_cannot_be_built_are_explained(settings, message):
     with pytest.raises(PseudomaskError, match=message):
         Backbone(NetworkSettings(**settings))
+
+
+@pytest.mark.parametrize("name", ["mobilenetv2_035", "resnet10t"])
+def test_priors_without_weights_of_their_own_change_nothing(name, tmp_path):
+    """ImageNet's filters must survive the wider first convolution."""
+    plain = Backbone(NetworkSettings(backbone=name)).eval()
+    save_file({f"backbone.{key}": value for key, value in plain.state_dict().items()}, tmp_path / "w.safetensors")
+    priors = {"initial": "zeros"}
+    settings = NetworkSettings(backbone=name, weights="w.safetensors", priors=priors)
+    wide = Backbone(settings).eval()
+    initialise(wide, settings, tmp_path)
+    image, seen = torch.rand(1, 3, 64, 64), torch.rand(1, 2, 64, 64)
+    for expected, found in zip(plain(image), wide(torch.cat([image, seen], 1)), strict=True):
+        torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("initial", ["mean_rgb", "kaiming"])
+def test_filters_of_priors_start_as_set(initial, tmp_path):
+    plain = Backbone(NetworkSettings(backbone="resnet10t"))
+    save_file({f"backbone.{key}": value for key, value in plain.state_dict().items()}, tmp_path / "w.safetensors")
+    priors = {"initial": initial, "classes": False}
+    settings = NetworkSettings(backbone="resnet10t", weights="w.safetensors", priors=priors)
+    wide = Backbone(settings)
+    initialise(wide, settings, tmp_path)
+    rgb, more = wide.net.get_submodule("conv1.0").weight.split([3, 1], dim=1)
+    torch.testing.assert_close(rgb, plain.net.get_submodule("conv1.0").weight)
+    assert (initial == "mean_rgb") == torch.allclose(more, rgb.mean(1, keepdim=True))
+    assert more.abs().max() > 0

@@ -6,6 +6,7 @@ from pipeline.config.network import NetworkSettings
 from pipeline.errors import PseudomaskError
 from pipeline.nets.backbones import Backbone
 from pipeline.nets.decoders import Aspp, DeepLabV2, PspNet, build_decoder, upsample
+from pipeline.nets.segmentation import SegmentationNetwork
 
 K = 21
 # weights + biases or batch norm's two, layer by layer, from the papers
@@ -92,3 +93,31 @@ def test_upsample_keeps_means_and_leaves_equal_sizes_alone():
     x = torch.rand(1, 2, 4, 4)
     assert upsample(x, (4, 4)) is x
     torch.testing.assert_close(upsample(x, (8, 8)).mean((2, 3)), x.mean((2, 3)))
+
+
+@pytest.mark.parametrize("decoder", ["none", "largefov", "deeplabv3plus", "pspnet", "hrnet"])
+def test_a_hidden_head_takes_the_place_of_the_last_convolution(decoder):
+    plain, headed = (
+        SegmentationNetwork(NetworkSettings(backbone="mobilenetv2_035", decoder=decoder, head=head), 3).eval()
+        for head in ("linear", "hidden")
+    )
+    image = torch.rand(2, 3, 64, 64)
+    assert headed(image).shape == plain(image).shape
+    convolutions = [m for m in headed.decoder.embed.modules() if isinstance(m, torch.nn.Conv2d)]
+    assert all(m.out_channels != 3 for m in convolutions)
+    width = headed.decoder.head[0][0].in_channels
+    assert headed.decoder.second_head()[0][0].weight.shape == (width, width, 1, 1)
+
+
+def test_hrnet_joins_all_resolutions_at_stride_4():
+    settings = NetworkSettings(
+        backbone="hrnet_w18_small", backbone_options={"feature_location": ""}, output_stride=32, decoder="hrnet"
+    )
+    network = SegmentationNetwork(settings, 3).eval()
+    assert network(torch.rand(1, 3, 64, 64)).shape == (1, 3, 16, 16)
+    assert network.decoder.decode[0][0].in_channels == 16 + 32 + 64 + 128
+
+
+def test_heads_over_3x3_classifiers_are_refused():
+    with pytest.raises(ValueError, match="set head to linear"):
+        NetworkSettings(decoder="deeplabv2", head="hidden")

@@ -17,7 +17,7 @@ from pipeline.config.confidence import ConfidenceStage
 from pipeline.config.load import load_run
 from pipeline.config.training import TrainStage
 from pipeline.data.images import data_root
-from pipeline.data.importing import source_files
+from pipeline.data.importing import source_files, split_ids
 from pipeline.errors import PseudomaskError
 from snakemake.exceptions import WorkflowError
 
@@ -51,11 +51,21 @@ def stage(*arguments, **named):
     return build(plan.stage, *arguments, **named)
 
 
-def data_sources(what):
-    """The user's files behind the manifest or the masks, whose content enters the key."""
-    if cfg.data.source == "scenes":
+def data_sources(what, data=None):
+    """The user's files behind the manifest, the masks or the boxes, whose content enters the key."""
+    data = data or cfg.data
+    if data.source == "scenes":
         return {}
-    return {"sources": build(source_files, cfg.data, ROOT, what), "source_root": ROOT}
+    return {"sources": build(source_files, data, ROOT, what), "source_root": ROOT}
+
+
+def proposal_files(settings, source, ids):
+    """The user's files that proposals of a source are made from, beside images."""
+    if source == "mcg":
+        return [ROOT / settings.mcg.folder / f"{image_id}.mat" for image_id in ids]
+    if source == "grouping" and settings.grouping.edges is not None:
+        return [ROOT / settings.grouping.edges / f"{image_id}.png" for image_id in ids]
+    return []
 
 
 def weight_sources(settings):

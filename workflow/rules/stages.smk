@@ -103,6 +103,33 @@ use rule import_data as mark_confidence with:
         spec=file_of("mark_confidence", SPEC),
 
 
+use rule import_data as fuse_proposals with:
+    output:
+        **outputs_of("fuse_proposals"),
+    log:
+        file_of("fuse_proposals", LOG),
+    params:
+        spec=file_of("fuse_proposals", SPEC),
+
+
+use rule import_data as pick_labelled with:
+    output:
+        **outputs_of("pick_labelled"),
+    log:
+        file_of("pick_labelled", LOG),
+    params:
+        spec=file_of("pick_labelled", SPEC),
+
+
+use rule import_data as join_sets with:
+    output:
+        **outputs_of("join_sets"),
+    log:
+        file_of("join_sets", LOG),
+    params:
+        spec=file_of("join_sets", SPEC),
+
+
 use rule import_data as evaluate with:
     output:
         **outputs_of("evaluate"),
@@ -223,6 +250,41 @@ use rule refine_crf as label_irn with:
         spec=file_of("label_irn", SPEC),
 
 
+rule propose_grabcut:
+    input:
+        inputs_of,
+    output:
+        temp(shard_file("store/propose_grabcut/{key}", "{shard}")),
+    log:
+        file_of("propose_grabcut", "shards/{shard}.log"),
+    wildcard_constraints:
+        key=NO_KEY,
+    conda:
+        "../../envs/data.yaml"
+    params:
+        spec=file_of("propose_grabcut", SPEC),
+    shell:
+        "pseudomask stage {params.spec:q} --shard {wildcards.shard} 2>&1 | tee {log:q}"
+
+
+use rule propose_grabcut as propose_groups with:
+    output:
+        temp(shard_file("store/propose_groups/{key}", "{shard}")),
+    log:
+        file_of("propose_groups", "shards/{shard}.log"),
+    params:
+        spec=file_of("propose_groups", SPEC),
+
+
+use rule propose_grabcut as propose_mcg with:
+    output:
+        temp(shard_file("store/propose_mcg/{key}", "{shard}")),
+    log:
+        file_of("propose_mcg", "shards/{shard}.log"),
+    params:
+        spec=file_of("propose_mcg", SPEC),
+
+
 rule merge_masks:
     input:
         lambda wildcards: shards_of(f"store/{wildcards.kind}/{wildcards.key}"),
@@ -232,7 +294,7 @@ rule merge_masks:
     log:
         "store/{kind}/{key}/log.txt",
     wildcard_constraints:
-        kind="refine_crf|label_irn",
+        kind="refine_crf|label_irn|propose_grabcut|propose_groups|propose_mcg",
     conda:
         "../../envs/data.yaml"
     params:
