@@ -2,7 +2,7 @@
 
     L = CE(strong head) + CE(weak head)    (Sec. 3.3)
 
-Both heads stand on one extractor, whose batch norm sees all images of a step together; only the strong head is exported.
+Both heads stand on one extractor, whose batch norm sees all images of a step together; the strong head is exported.
 AnnNet, which makes pseudo-masks, sees position and class priors of the boxes as further channels; SegNet does not.
 The paper leaves open: the width of the heads (here that of the decoder), the weight of the two losses (equal), which
 images make a batch (see :class:`pipeline.config.mdh.HeadsSettings`), and whether rounds restart (they do).
