@@ -29,6 +29,12 @@ class DataSettings(Settings):
         description="tags: CSV with columns id,tags (names joined by ;) or id and one 0/1 column per class; or a .npy "
         "dictionary {id: 0/1 vector} such as cls_labels.npy",
     )
+    aliases: dict[str, str] = Field(
+        default_factory=dict, description="coco: category -> class it stands for, such as airplane: aeroplane"
+    )
+    only_with_objects: bool = Field(
+        default=False, description="coco: images without an object of the classes are left out"
+    )
     boxes: str = Field(default="Annotations", description="folder of VOC XML files")
     masks: str | None = Field(default="SegmentationClass", description="folder of index PNGs; null: no true masks")
     bad_items: Literal["stop", "set_aside"] = Field(

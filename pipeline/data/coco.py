@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,12 +21,20 @@ class CocoSplit:
     Args:
         path: instances JSON.
         classes: classes to use, matched by name; None: all categories of the file in the order of their ids.
+        aliases: classes that categories of other names stand for.
+        only_with_objects: whether images without an object of the classes are left out.
 
     Raises:
         PseudomaskError: the file is missing or lacks a part.
     """
 
-    def __init__(self, path: Path, classes: ClassTable | None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        classes: ClassTable | None,
+        aliases: Mapping[str, str] | None = None,
+        only_with_objects: bool = False,
+    ) -> None:
         self.path = path
         try:
             self._content: dict[str, Any] = json.loads(path.read_text())
@@ -40,12 +49,17 @@ class CocoSplit:
         self.classes = classes or ClassTable(names=("background", *(category["name"] for category in categories)))
         known = {name: index for index, name in enumerate(self.classes.names)}
         # Categories outside the chosen classes are background, as when COCO is reduced to VOC's 20.
-        self._index = {c["id"]: known[c["name"]] for c in categories if c["name"] in known}
+        names = {c["id"]: (aliases or {}).get(c["name"], c["name"]) for c in categories}
+        self._index = {number: known[name] for number, name in names.items() if name in known}
+        self._only_with_objects = only_with_objects
 
     @property
     def images(self) -> list[dict[str, Any]]:
         """Records with id, file_name, height, width."""
-        return list(self._content["images"])
+        images: list[dict[str, Any]] = self._content["images"]
+        if self._only_with_objects:
+            return [image for image in images if self.tags(image)]
+        return list(images)
 
     @cached_property
     def _by_image(self) -> dict[Any, list[dict[str, Any]]]:

@@ -189,9 +189,13 @@ def _tag_reader(
     return readers[data.tags]  # type: ignore[return-value]
 
 
+def _coco_split(data: DataSettings, path: Path) -> CocoSplit:
+    return CocoSplit(path, data.classes, data.aliases, data.only_with_objects)
+
+
 def _coco_images(data: DataSettings, folder: Path) -> Iterator[tuple[CocoSplit, dict[str, Any]]]:
     for name in data.splits.values():
-        split = CocoSplit(folder / name, data.classes)
+        split = _coco_split(data, folder / name)
         for image in split.images[: data.limit]:
             yield split, image
 
@@ -200,7 +204,7 @@ def _import_coco(data: DataSettings, folder: Path, problems: list[Problem]) -> t
     records: dict[str, ImageRecord] = {}
     classes = data.classes
     for split, name in data.splits.items():
-        file = CocoSplit(folder / name, data.classes)
+        file = _coco_split(data, folder / name)
         classes = classes or file.classes
         for image in file.images[: data.limit]:
             image_id = Path(image["file_name"]).stem

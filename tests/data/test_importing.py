@@ -212,6 +212,14 @@ def test_coco_is_read(tmp_path):
     assert mask[1, 4] == 2  # column-major run: pixel 41 is row 1 of column 4
     assert mask[9, 11] == 1  # the crowd, where nothing else is
     assert import_boxes(data, tmp_path, manifest) == {"7": [Box(1, (2, 2, 6, 6)), Box(2, (4, 1, 5, 2))]}
+    renamed = data.model_copy(
+        update={"classes": ClassTable(names=("background", "hound")), "aliases": {"dog": "hound"}}
+    )
+    assert import_manifest(renamed, tmp_path)[0].records[0].tags == (1,)
+    assert import_boxes(renamed, tmp_path, manifest) == {"7": [Box(1, (2, 2, 6, 6))]}
+    absent = renamed.model_copy(update={"aliases": {}})
+    assert import_manifest(absent, tmp_path)[0].records[0].tags == ()
+    assert not len(import_manifest(absent.model_copy(update={"only_with_objects": True}), tmp_path)[0])
     reduced = data.model_copy(update={"classes": CLASSES})
     assert import_manifest(reduced, tmp_path)[0].records[0].tags == (2,)
 
