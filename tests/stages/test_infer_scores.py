@@ -6,6 +6,7 @@ import torch
 from PIL import Image
 from torch.nn import functional as F
 
+from pipeline.artifacts.boxes import Box, write_boxes
 from pipeline.artifacts.checkpoint import save_weights
 from pipeline.artifacts.job import Job
 from pipeline.artifacts.manifest import ImageRecord, Manifest
@@ -13,7 +14,9 @@ from pipeline.artifacts.scores import ScoreStore
 from pipeline.config.classes import ClassTable
 from pipeline.config.inference import MultiScaleSettings
 from pipeline.config.network import NetworkSettings
+from pipeline.config.priors import PriorSettings
 from pipeline.config.runtime import RuntimeSettings
+from pipeline.data.priors import prior_layers
 from pipeline.errors import PseudomaskError
 from pipeline.nets.classification import ClassificationNetwork
 from pipeline.nets.segmentation import SegmentationNetwork
@@ -76,6 +79,40 @@ def test_probabilities_equal_a_slow_reference(world, fusion, flip):
     np.testing.assert_allclose(scores.values, joined.softmax(0).numpy(), atol=2e-3)
     assert scores.classes.tolist() == [0, 1, 2]
     assert (scores.size, scores.kind) == ((33, 46), "probability")
+
+
+def test_a_network_that_sees_boxes_gets_their_priors_mirrored_with_the_image(world):
+    folder, _ = world
+    settings = NETWORK.model_copy(update={"priors": PriorSettings(initial="kaiming")})
+    torch.manual_seed(0)
+    network = SegmentationNetwork(settings, 3).eval()
+    card = {"objective": "any", "settings": {"network": settings.model_dump(mode="json")}}
+    save_weights(folder / "seeing.safetensors", network.state_dict(), card | {"classes": CLASSES.model_dump()})
+    boxes = {"val": [Box(2, (5, 4, 20, 30))]}
+    write_boxes(folder / "boxes.parquet", boxes)
+
+    def found(**files):
+        runtime = RuntimeSettings(device="cpu", threads=1, data_root=folder)
+        inputs = Inputs(folder / "manifest.parquet", folder / "seeing.safetensors", **files)
+        chosen = Settings(multi_scale=MultiScaleSettings(scales=(1.0,), flip=True), min_probability=0.0, stride=1)
+        run(chosen, inputs, Outputs(folder / "p.h5"), Job("scores", "0" * 16, runtime, folder))
+        return ScoreStore(folder / "p.h5")
+
+    image = np.array(Image.open(folder / "val.png"))
+    mean, std = (torch.tensor(v).view(3, 1, 1) for v in (NETWORK.mean, NETWORK.std))
+    layers = prior_layers(boxes["val"], (33, 46), settings.priors, 3)
+    seen = torch.cat(
+        [
+            (torch.from_numpy(image).permute(2, 0, 1) / 255 - mean) / std,
+            torch.from_numpy(np.stack([layer.values for layer in layers])),
+        ]
+    )[None]
+    with torch.inference_mode():
+        logits = (network(seen) + network(seen.flip(-1)).flip(-1)) / 2
+        expected = F.interpolate(logits, (33, 46), mode="bilinear", align_corners=False)[0].softmax(0)
+    np.testing.assert_allclose(found(boxes=folder / "boxes.parquet")["val"].values, expected.numpy(), atol=2e-3)
+    with pytest.raises(PseudomaskError, match="sees priors of boxes; connect the stage to import_boxes"):
+        found()
 
 
 def test_split_chooses_images(world):
