@@ -54,18 +54,21 @@ def position_prior(boxes: Sequence[Box], size: tuple[int, int], order: str = "tr
         return np.full(size, _FAR)
     outside, inside = np.zeros(size, np.float32), np.zeros(size, np.float32)
     count = np.zeros(size, np.float32)
+    distance = np.empty(size, np.float32)  # one buffer for all boxes: fresh pages would cost more than the arithmetic
     for x0, y0, x1, y1 in found:
         # Signed distances along each axis: negative between the edges.
         across, down = _signed(x0, x1 - 1, size[1]), _signed(y0, y1 - 1, size[0])
-        distance = np.maximum(down, 0)[:, None] ** 2 + np.maximum(across, 0) ** 2
+        np.add(np.maximum(down, 0)[:, None] ** 2, np.maximum(across, 0) ** 2, out=distance)
         np.sqrt(distance, out=distance)
         np.minimum(distance, _FAR - _EDGE, out=distance)
         outside += distance
         rows, columns = slice(max(y0, 0), max(y1, 0)), slice(max(x0, 0), max(x1, 0))
         inside[rows, columns] += _inside(-np.maximum(down[rows, None], across[columns]), (x0, y0, x1, y1), order)
         count[rows, columns] += 1
-    result: NDArray[np.float32] = np.where(count > 0, inside / np.maximum(count, 1), _EDGE + outside / len(found))
-    return result
+    outside *= 1 / len(found)
+    outside += _EDGE
+    np.divide(inside, count, out=outside, where=count > 0)
+    return outside
 
 
 def class_prior(boxes: Sequence[Box], size: tuple[int, int]) -> NDArray[np.uint8]:
