@@ -1,0 +1,86 @@
+"""`snakemake --profile slurm` on a real SLURM cluster of two nodes on this machine."""
+
+import subprocess
+import sys
+import time
+
+import pytest
+from conftest import ROOT, Workflow
+
+from slurm import Cluster, why_not
+
+reason = why_not()
+pytestmark = pytest.mark.skipif(reason is not None, reason=str(reason))
+SETTINGS = ["--profile", str(ROOT / "workflow/profiles/slurm"), "--jobs", "4"]
+# On one machine results appear at once, and there is nobody to spare the controller for.
+SETTINGS += [
+    "--latency-wait",
+    "5",
+    "--slurm-init-seconds-before-status-checks",
+    "2",
+    "--default-resources",
+    "mem_mb=attempt * 4000",
+]
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    cluster = Cluster(tmp_path_factory.mktemp("slurm"))
+    try:
+        cluster.start()
+        yield cluster
+    finally:
+        cluster.stop()
+
+
+class SlurmWorkflow(Workflow):
+    """The tiny run, its jobs through sbatch."""
+
+    def command(self, *arguments):
+        base = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
+        return [*base, "--configfile", str(ROOT / "tests/workflow/tiny.yaml"), *SETTINGS, *arguments]
+
+
+def test_the_whole_run_goes_through_sbatch_with_the_same_bytes(cluster, finished, tmp_path):
+    there = SlurmWorkflow(tmp_path)
+    said = there.run().stderr
+    assert "has been submitted with SLURM jobid" in said
+    for name in ("infer_cams/scores.h5", "pseudo_masks/masks.h5", "train_segmenter/weights.safetensors"):
+        ours, theirs = (folder / "results/tiny" / name for folder in (tmp_path, finished.folder))
+        assert ours.read_bytes() == theirs.read_bytes(), name
+    assert "Nothing to be done" in there.run().stderr
+
+
+@pytest.mark.slow
+def test_cancelled_training_is_submitted_again_and_goes_on(cluster, tmp_path):
+    there = SlurmWorkflow(tmp_path)
+    steps = ["--config", "classifier__training__steps=300"]
+    log = tmp_path / "results/tiny/train_classifier/log.txt"
+    process = subprocess.Popen(
+        there.command(*steps, "--until", "cam_train_classifier"),
+        cwd=tmp_path,
+        env=there.environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    end = time.monotonic() + 300
+    while not (log.exists() and "step 20/" in log.read_text()):
+        assert time.monotonic() < end
+        assert process.poll() is None
+        time.sleep(0.5)
+    cluster.restart_controller()  # forgets nothing
+    (job, _) = cluster.jobs("RUNNING")[0]
+    cluster.run("scancel", job)
+    _, said = process.communicate(timeout=600)
+    assert process.returncode == 0, said
+    assert "going on from step" in log.read_text()
+
+
+@pytest.mark.slow
+def test_an_unknown_partition_is_named_at_once(cluster, tmp_path):
+    start = time.monotonic()
+    done = SlurmWorkflow(tmp_path).run("slurm_partition=nowhere", check=False)
+    assert done.returncode
+    assert "nowhere" in done.stderr or "partition" in done.stderr
+    assert time.monotonic() - start < 120
