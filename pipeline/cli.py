@@ -338,6 +338,28 @@ def gc(
 
 
 @app.command()
+def verify(
+    runs: Annotated[list[Path] | None, typer.Argument(help="folders of runs; default: all in results")] = None,
+    remove: Annotated[
+        bool, typer.Option("--remove", help="delete what is damaged, so that snakemake makes it again")
+    ] = False,
+) -> None:
+    """Read every result of runs and compare it with the digest taken when it was written."""
+    from pipeline.artifacts.store import Run, delete, find_runs
+
+    found = [Run(path) for path in runs] if runs else find_runs(Path("results"))
+    folders = {folder.path: folder for run in found for folder in run.stages.values() if folder.done}
+    broken = {path: names for path, folder in folders.items() if (names := folder.damaged())}
+    for path, names in broken.items():
+        typer.echo(f"damaged: {', '.join(names)} in {path}")
+    if remove:
+        delete([folders[path] for path in broken], Path())
+    typer.echo(f"{len(folders)} results, {len(broken)} damaged{' and removed' if remove and broken else ''}")
+    if broken and not remove:
+        raise typer.Exit(1)
+
+
+@app.command()
 def schema(folder: Annotated[Path, typer.Argument(help="folder to write METHOD.schema.json files to")]) -> None:
     """Write the JSON schema of every method's configuration, for editors."""
     from pipeline.config.load import schema_files

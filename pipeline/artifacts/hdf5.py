@@ -12,6 +12,8 @@ from pipeline.artifacts.files import atomic_path
 from pipeline.config.classes import ClassTable
 from pipeline.errors import PseudomaskError
 
+REMEDY = "`pseudomask verify --remove` has the next run make it again"
+
 
 def object_name(image_id: str) -> str:
     """HDF5 name of an image id: slashes and dots would be read as paths, so they are percent-encoded."""
@@ -52,7 +54,7 @@ class Store:
         try:
             file = h5py.File(self.path, "r")
         except OSError as error:
-            raise PseudomaskError(f"{self.path} is damaged or no HDF5 file; delete it, run again ({error})") from error
+            raise PseudomaskError(f"{self.path} is damaged or no HDF5 file; {REMEDY} ({error})") from error
         found = str(file.attrs.get("format", "unknown format"))
         if not found.startswith(f"pseudomask-{self.kind}-"):
             file.close()
@@ -76,12 +78,17 @@ class Store:
             self._file.close()
             self._file = None
 
-    def _object(self, image_id: str) -> Any:
+    @contextmanager
+    def _object(self, image_id: str) -> Iterator[Any]:
+        """The dataset of one image; while it is read, a broken checksum or structure becomes a message."""
         if image_id not in self._names:
             raise PseudomaskError(f"{self.path} holds no image '{image_id}' (it holds {len(self)} others)")
         if self._file is None:
             self._file = self._open()
-        return self._file[self.group][object_name(image_id)]
+        try:
+            yield self._file[self.group][object_name(image_id)]
+        except (OSError, KeyError, RuntimeError) as error:
+            raise PseudomaskError(f"{self.path}: image '{image_id}' is damaged; {REMEDY} ({error})") from error
 
 
 def merge_stores(shards: list[Path], target: Path, group: str) -> None:

@@ -78,7 +78,8 @@ class MaskStore(Store):
 
     def __getitem__(self, image_id: str) -> NDArray[np.uint8]:
         """Mask of one image, uint8 (H, W)."""
-        mask: NDArray[np.uint8] = self._object(image_id)[()]
+        with self._object(image_id) as stored:
+            mask: NDArray[np.uint8] = stored[()]
         return mask
 
     def items(self) -> Iterator[tuple[str, NDArray[np.uint8]]]:

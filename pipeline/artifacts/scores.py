@@ -89,10 +89,11 @@ class ScoreStore(Store):
 
     def __getitem__(self, image_id: str) -> Scores:
         """Scores of one image."""
-        stored = self._object(image_id)
-        height, width = (int(side) for side in stored.attrs["size"])
-        classes = np.asarray(stored.attrs["classes"], np.int64)
-        return Scores(stored[()].astype(np.float32), classes, (height, width), self.score_kind)
+        with self._object(image_id) as stored:
+            height, width = (int(side) for side in stored.attrs["size"])
+            classes = np.asarray(stored.attrs["classes"], np.int64)
+            values = stored[()].astype(np.float32)
+        return Scores(values, classes, (height, width), self.score_kind)
 
 
 def merge_scores(shards: list[Path], target: Path) -> None:

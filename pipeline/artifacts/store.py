@@ -1,5 +1,6 @@
 """What lies in the store, which runs point to it, and what nothing points to."""
 
+import json
 import shutil
 import time
 from collections.abc import Iterator
@@ -9,6 +10,8 @@ from pathlib import Path
 
 import yaml
 
+from pipeline.artifacts.files import content_digest
+from pipeline.artifacts.hdf5 import REMEDY
 from pipeline.artifacts.layout import LOG, PROVENANCE
 from pipeline.errors import PseudomaskError
 
@@ -28,6 +31,26 @@ class StageFolder:
     def done(self) -> bool:
         """Whether the stage finished: provenance is written last."""
         return (self.path / PROVENANCE).exists()
+
+    @cached_property
+    def digests(self) -> dict[str, str]:
+        """SHA-256 of each output when it was written, by file name; empty if the stage is not done."""
+        path = self.path / PROVENANCE
+        return dict(json.loads(path.read_text()).get("digests", {})) if path.exists() else {}
+
+    def damaged(self) -> list[str]:
+        """Names of outputs that are gone or are not what the stage wrote."""
+        there = {name: self.path / name for name in self.digests}
+        return [name for name, path in there.items() if not path.exists() or content_digest(path) != self.digests[name]]
+
+    def check(self, name: str) -> None:
+        """Compare one output with its digest.
+
+        Raises:
+            PseudomaskError: it is not what the stage wrote.
+        """
+        if name in self.digests and content_digest(self.path / name) != self.digests[name]:
+            raise PseudomaskError(f"{self.path / name} is not what its stage wrote; {REMEDY}")
 
     @cached_property
     def size(self) -> int:

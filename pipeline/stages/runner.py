@@ -14,11 +14,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pipeline.artifacts.files import write_text
+from pipeline.artifacts.files import content_digest, write_text
 from pipeline.artifacts.job import Job
 from pipeline.artifacts.layout import PROVENANCE, SCRATCH, SHARDED, shard_file
 from pipeline.artifacts.masks import merge_masks
 from pipeline.artifacts.scores import merge_scores
+from pipeline.artifacts.store import StageFolder
 from pipeline.config.runtime import RuntimeSettings
 from pipeline.errors import PseudomaskError
 
@@ -61,6 +62,8 @@ def run_stage(spec: Path, shard: str | None = None, merge: int | None = None) ->
         return
     if merge is not None:
         facts["shards"] = [json.loads(_shard_facts(folder, i, merge).read_text()) for i in range(merge)]
+    made = (Path(path) for path in document["outputs"].values())
+    facts["digests"] = {path.name: content_digest(path) for path in made}
     provenance = {name: value for name, value in document.items() if name != "runtime"} | facts
     write_text(folder / PROVENANCE, json.dumps(provenance, indent=1))
 
@@ -107,7 +110,9 @@ def _execute(document: dict[str, Any], folder: Path, shard: str | None) -> None:
         shard=part,
     )
     settings = stage.Settings.model_validate(document["settings"])
-    stage.run(settings, _fill(stage.Inputs, document["inputs"]), _fill(stage.Outputs, outputs), job)
+    inputs = _fill(stage.Inputs, document["inputs"])
+    _check_inputs(document["inputs"])
+    stage.run(settings, inputs, _fill(stage.Outputs, outputs), job)
 
 
 def _fill(model: Any, values: dict[str, Any]) -> Any:
@@ -117,6 +122,14 @@ def _fill(model: Any, values: dict[str, Any]) -> Any:
     if unknown:
         raise PseudomaskError(f"{model.__module__} knows no file '{sorted(unknown)[0]}'; it knows {sorted(known)}")
     return model(**{name: _as_path(value) for name, value in values.items()})
+
+
+def _check_inputs(inputs: dict[str, Any]) -> None:
+    """Refuse weights and tables that are not what their stage wrote; stores carry checksums and say so when read."""
+    for value in inputs.values():
+        for path in map(Path, value.values() if isinstance(value, dict) else [value] if value else []):
+            if path.suffix != ".h5" and (path.parent / PROVENANCE).exists():
+                StageFolder(path.parent).check(path.name)
 
 
 def _as_path(value: Any) -> Any:

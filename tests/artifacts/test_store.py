@@ -1,10 +1,12 @@
+import json
 import os
 import time
 
 import pytest
 from typer.testing import CliRunner
 
-from pipeline.artifacts.store import delete, find_runs, stage_folders, unreferenced
+from pipeline.artifacts.files import content_digest
+from pipeline.artifacts.store import StageFolder, delete, find_runs, stage_folders, unreferenced
 from pipeline.cli import app
 from pipeline.errors import PseudomaskError
 
@@ -78,3 +80,30 @@ def test_runs_are_listed_with_what_is_shared_and_how_far_they_are(place):
     assert "shared" in text
     assert "step 3 of 9" in text
     assert "no run in" in CliRunner().invoke(app, ["runs", "--results", "nowhere"]).output
+
+
+def test_a_flipped_bit_is_found_named_and_removed_on_request(place):
+    folder = StageFolder(place / "store/train/a")
+    digest = content_digest(folder.path / "weights")
+    (folder.path / "provenance.json").write_text(json.dumps({"digests": {"weights": digest}}))
+    assert "1 results, 0 damaged" in CliRunner().invoke(app, ["verify", "results/two"]).output
+    with (folder.path / "weights").open("r+b") as stream:
+        stream.seek(1000)
+        stream.write(b"\1")
+    with pytest.raises(PseudomaskError, match=r"train/a/weights is not what its stage wrote; `pseudomask verify"):
+        StageFolder(folder.path).check("weights")
+    done = CliRunner().invoke(app, ["verify", "results/two"])
+    assert done.exit_code == 1
+    assert "damaged: weights in" in done.output
+    assert folder.path.exists()
+    assert "1 damaged and removed" in CliRunner().invoke(app, ["verify", "results/two", "--remove"]).output
+    assert not folder.path.exists()
+
+
+def test_digest_of_a_folder_is_of_names_and_contents(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name / "inner").mkdir(parents=True)
+        (tmp_path / name / "inner/x.png").write_bytes(b"picture")
+    assert content_digest(tmp_path / "a") == content_digest(tmp_path / "b")
+    (tmp_path / "b/inner/x.png").rename(tmp_path / "b/inner/y.png")
+    assert content_digest(tmp_path / "a") != content_digest(tmp_path / "b")

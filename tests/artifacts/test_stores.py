@@ -131,3 +131,21 @@ def test_scores_round_trip_with_empty_and_partial_classes(tmp_path):
 def test_bad_scores_are_named(tmp_path, values, classes, message):
     with pytest.raises(PseudomaskError, match=message), ScoreWriter(tmp_path / "s.h5", CLASSES, "cam") as writer:
         writer.add("im1", values, np.array(classes), (4, 4))
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut"])
+def test_damaged_images_are_named_never_returned(tmp_path, damage):
+    path = tmp_path / "masks.h5"
+    mask = np.random.default_rng(0).integers(0, 3, (60, 80)).astype(np.uint8)
+    with MaskWriter(path, CLASSES) as writer:
+        writer.add("x", mask)
+    with h5py.File(path) as file:
+        chunk = file["masks/x"].id.get_chunk_info(0)
+    content = bytearray(path.read_bytes())
+    if damage == "cut":
+        content = content[: chunk.byte_offset + chunk.size // 2]
+    else:
+        content[chunk.byte_offset + chunk.size // 2] ^= 4
+    path.write_bytes(content)
+    with pytest.raises(PseudomaskError, match=r"masks.h5.* damaged.*verify --remove"):
+        MaskStore(path)["x"]

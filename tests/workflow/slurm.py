@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 CONFIG = Path("/etc/slurm/slurm.conf")
+_NAME = "pseudomask-test"
 _PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue")
 _CTLD_PORT, _NODE_PORT = 26817, 26900
 
@@ -22,6 +23,8 @@ def why_not() -> str | None:
         return f"SLURM is not installed (no {', '.join(missing)}); on Debian: apt-get install {packages}"
     if os.geteuid() != 0:
         return "slurmd needs root"
+    if CONFIG.is_symlink() and (not CONFIG.exists() or _NAME in CONFIG.read_text()):
+        CONFIG.unlink()  # of a test that was killed
     if CONFIG.exists():
         return f"this machine has a SLURM of its own ({CONFIG})"
     return None
@@ -102,7 +105,7 @@ class Cluster:
             "RealMemory=16000 Gres=gpu:pretended:1 State=UNKNOWN\n"
             for n in (0, 1)
         )
-        return f"""ClusterName=test
+        return f"""ClusterName={_NAME}
 SlurmctldHost={socket.gethostname()}(127.0.0.1)
 SlurmctldPort={_CTLD_PORT}
 SlurmUser=root
