@@ -61,11 +61,11 @@ def file_digest(path: Path) -> str:
 
 
 def content_digest(path: Path) -> str:
-    """SHA-256 of a file, or of a folder's files with their names, as 64 hex digits."""
+    """SHA-256 of a file, or of a folder's files with their names, as 64 hex digits; hidden files are Snakemake's."""
     if not path.is_dir():
         return file_digest(path)
     digest = hashlib.sha256()
-    for inner in sorted(found for found in path.rglob("*") if found.is_file()):
+    for inner in sorted(found for found in path.rglob("[!.]*") if found.is_file()):
         digest.update(f"{inner.relative_to(path)}\0{file_digest(inner)}\n".encode())
     return digest.hexdigest()
 

@@ -104,6 +104,7 @@ def test_digest_of_a_folder_is_of_names_and_contents(tmp_path):
     for name in ("a", "b"):
         (tmp_path / name / "inner").mkdir(parents=True)
         (tmp_path / name / "inner/x.png").write_bytes(b"picture")
+    (tmp_path / "a/.snakemake_timestamp").touch()
     assert content_digest(tmp_path / "a") == content_digest(tmp_path / "b")
     (tmp_path / "b/inner/x.png").rename(tmp_path / "b/inner/y.png")
     assert content_digest(tmp_path / "a") != content_digest(tmp_path / "b")

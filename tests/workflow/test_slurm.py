@@ -12,15 +12,9 @@ from slurm import Cluster, why_not
 reason = why_not()
 pytestmark = pytest.mark.skipif(reason is not None, reason=str(reason))
 SETTINGS = ["--profile", str(ROOT / "workflow/profiles/slurm"), "--jobs", "4"]
-# On one machine results appear at once, and there is nobody to spare the controller for.
-SETTINGS += [
-    "--latency-wait",
-    "5",
-    "--slurm-init-seconds-before-status-checks",
-    "2",
-    "--default-resources",
-    "mem_mb=attempt * 4000",
-]
+# On one machine results appear at once. The plugin asks after 8 s, and if nothing ended, 18 s after that.
+SETTINGS += ["--latency-wait", "5", "--slurm-init-seconds-before-status-checks", "8"]
+SETTINGS += ["--default-resources", "mem_mb=attempt * 4000"]
 
 
 @pytest.fixture(scope="module")
