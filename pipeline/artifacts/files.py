@@ -1,14 +1,24 @@
 """Files that are complete or absent, and digests of files the user owns."""
 
+import errno
 import hashlib
 import os
+import platform
 import secrets
 import sqlite3
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pipeline.errors import PseudomaskError
+
+_HOST = platform.node().partition(".")[0]
+_REASONS = {
+    errno.ENOSPC: "no space is left on the disk; free some and run again",
+    errno.EDQUOT: "the disk quota is used up; free some space and run again",
+    errno.EROFS: "the file system is read-only; run in a folder that can be written to",
+    errno.EACCES: "its folder may not be written to; change its permissions or run in another",
+}
 
 
 @contextmanager
@@ -19,25 +29,33 @@ def atomic_path(target: Path) -> Iterator[Path]:
     after a power cut.
 
     Raises:
-        PseudomaskError: the disk is full; the message names the target and its folder.
+        PseudomaskError: the disk is full or cannot be written to; the message names the target and its folder.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
     # The suffix is kept because writers choose a format by it.
-    temporary = target.with_name(f".{target.stem}.{os.getpid()}.{secrets.token_hex(4)}{target.suffix}")
+    temporary = target.with_name(f".{target.stem}.{_HOST}-{os.getpid()}.{secrets.token_hex(4)}{target.suffix}")
     try:
+        target.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         with temporary.open("rb") as stream:
             os.fsync(stream.fileno())
         temporary.chmod(0o666 & ~_umask())  # some libraries create private files; results are shared
         temporary.replace(target)
     except OSError as error:
-        if error.errno == 28:
-            raise PseudomaskError(
-                f"no space left on the disk while writing {target}; free some in {target.parent} and run again"
-            ) from error
-        raise
+        reason = _REASONS.get(error.errno or 0)
+        if reason is None:
+            raise
+        raise PseudomaskError(f"{target} cannot be written: {reason}") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(target: Path) -> None:
+    """Delete temporaries of killed writers of ``target``; one whose process lives, or is on another host, stays."""
+    for leftover in target.parent.glob(f".{target.stem}.*{target.suffix}"):
+        host, _, number = leftover.name.removeprefix(f".{target.stem}.").partition(".")[0].rpartition("-")
+        if host == _HOST and number.isdecimal() and not Path(f"/proc/{number}").exists():
+            leftover.unlink(missing_ok=True)
 
 
 def _umask() -> int:
@@ -77,9 +95,14 @@ class DigestCache:
     """
 
     def __init__(self, database: Path) -> None:
-        database.parent.mkdir(parents=True, exist_ok=True)
-        self._db = sqlite3.connect(database, timeout=60)
-        self._db.execute("CREATE TABLE IF NOT EXISTS digests (path TEXT PRIMARY KEY, size INT, mtime INT, digest TEXT)")
+        table = "CREATE TABLE IF NOT EXISTS digests (path TEXT PRIMARY KEY, size INT, mtime INT, digest TEXT)"
+        try:
+            database.parent.mkdir(parents=True, exist_ok=True)
+            self._db = sqlite3.connect(database, timeout=60)
+            self._db.execute(table)
+        except (OSError, sqlite3.OperationalError) as error:
+            advice = "run in a folder that can be written to and has space"
+            raise PseudomaskError(f"{database} cannot be opened ({error}); {advice}") from error
 
     def digests(self, paths: Iterable[Path]) -> list[str]:
         """Digest of each file, in order.

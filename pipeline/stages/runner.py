@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pipeline.artifacts.files import content_digest, write_text
+from pipeline.artifacts.files import content_digest, remove_leftovers, write_text
 from pipeline.artifacts.job import Job
 from pipeline.artifacts.layout import PROVENANCE, SCRATCH, SHARDED, shard_file
 from pipeline.artifacts.masks import merge_masks
@@ -101,7 +101,8 @@ def _execute(document: dict[str, Any], folder: Path, shard: str | None) -> None:
         part = (int(index), int(count))
         outputs = {name: Path(shard_file(str(folder), shard)) for name in outputs}
     if _is_first_process():
-        _remove_leftovers(outputs)
+        for path in outputs.values():
+            remove_leftovers(path)
     job = Job(
         name=document["name"],
         key=document["key"],
@@ -136,14 +137,6 @@ def _as_path(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: Path(path) for name, path in value.items()}
     return None if value is None else Path(value)
-
-
-def _remove_leftovers(outputs: dict[str, Path]) -> None:
-    """Delete temporaries of a run that was killed; nobody else writes outputs with this key at the same time."""
-    for path in outputs.values():
-        for leftover in path.parent.glob(f".{path.stem}.*{path.suffix}"):
-            if leftover.is_file():
-                leftover.unlink()
 
 
 def _merge(document: dict[str, Any], folder: Path, count: int) -> None:

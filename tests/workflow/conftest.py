@@ -16,6 +16,7 @@ class Workflow:
 
     def __init__(self, folder: Path, config: str = "tests/workflow/tiny.yaml") -> None:
         self.folder, self.config = folder, ROOT / config
+        self.data = ROOT / "tests"  # a data root elsewhere must not matter to generated scenes
 
     def command(self, *arguments: str) -> list[str]:
         base = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--cores", "2"]
@@ -47,8 +48,7 @@ class Workflow:
 
     @property
     def environment(self) -> dict[str, str]:
-        # A data root elsewhere must not matter to generated scenes.
-        return {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PSEUDOMASK_DATA": str(ROOT / "tests")}
+        return {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PSEUDOMASK_DATA": str(self.data)}
 
 
 def kill_session(process: subprocess.Popen[bytes]) -> None:
