@@ -19,6 +19,8 @@ app = typer.Typer(
 )
 imports = typer.Typer(help="Bring data in: check a data set and write its config, or read corrected masks.")
 app.add_typer(imports, name="import", no_args_is_help=True)
+weights_app = typer.Typer(help="Initial weights: which public files presets want, and how they become ours.")
+app.add_typer(weights_app, name="weights", no_args_is_help=True)
 
 
 class Format(StrEnum):
@@ -180,6 +182,47 @@ def import_cocostuff(
     from pipeline.data.cocostuff import write_voc_masks
 
     typer.echo(f"{write_voc_masks(folder)} masks in {folder / 'masks-voc'}")
+
+
+@weights_app.command("import")
+def import_weights(
+    file: Annotated[
+        Path, typer.Argument(help="public file: torch state dict, safetensors, MXNet .params", exists=True)
+    ],
+    name: Annotated[str, typer.Option("--as", help="entry of `weights list`, or name of a backbone")],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="safetensors to write; default: where presets look for it")
+    ] = None,
+    any_content: Annotated[bool, typer.Option("--any-content", help="do not compare the checksum")] = False,
+) -> None:
+    """Turn a public weights file into one of this project's: names, every shape and the checksum verified."""
+    from pipeline.config.public_weights import FOLDER
+    from pipeline.config.runtime import RuntimeSettings
+    from pipeline.data.images import data_root
+    from pipeline.nets.foreign import import_weights as convert
+
+    target = out or data_root(RuntimeSettings()) / FOLDER / f"{name}.safetensors"
+    card = convert(file, name, target, any_content)
+    typer.echo(f"{target}: {card['tensors']} tensors, {card['parameters'] / 1e6:.1f} M parameters of {name}")
+    typer.echo(f"{card['left_out']} tensors of {file.name} are no part of the backbone and were left out")
+
+
+@weights_app.command("list")
+def list_weights() -> None:
+    """List the public files presets want: where they are from, their size and checksum, whether they are here."""
+    from pipeline.config.public_weights import FOLDER, public_weights
+    from pipeline.config.runtime import RuntimeSettings
+    from pipeline.data.images import data_root
+
+    folder = data_root(RuntimeSettings()) / FOLDER
+    for name, entry in public_weights().items():
+        path = folder / f"{name}.safetensors"
+        size = "" if entry.mebibytes is None else f", {entry.mebibytes:.0f} MiB"
+        digest = "" if entry.sha256 is None else f", SHA-256 {entry.sha256}..."
+        typer.echo(f"{typer.style(name, bold=True)}  {'at' if path.is_file() else 'missing:'} {path}")
+        typer.echo(f"  {entry.file}{size}{digest}\n  {entry.trained}\n  {entry.project}")
+        if entry.otherwise:
+            typer.echo(f"  or else: {entry.otherwise}")
 
 
 @app.command()

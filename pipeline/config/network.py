@@ -17,7 +17,8 @@ class NetworkSettings(Settings):
     """Everything needed to build a network; the weights file of a trained one carries these settings along."""
 
     backbone: str = Field(
-        default="mobilenetv2_100", description="resnet38d, or name of a timm model; `timm.list_models()` has all"
+        default="mobilenetv2_100",
+        description="name in `timm.list_models()`, or resnet38d, resnet101_deeplab, vgg16_deeplab",
     )
     backbone_options: dict[str, bool | int | float | str | tuple[int, ...] | tuple[float, ...]] = Field(
         default_factory=dict, description="arguments of the timm model, such as channels: [16, 32, 64, 128] of a ResNet"

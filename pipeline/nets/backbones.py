@@ -1,4 +1,4 @@
-"""Backbones: networks that return features of every stage, timm's and ResNet-38d."""
+"""Backbones: networks that return features of every stage, timm's and those it lacks."""
 
 from difflib import get_close_matches
 from typing import Any, Literal, Self
@@ -10,14 +10,20 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from pipeline.config.network import NetworkSettings
 from pipeline.errors import PseudomaskError
+from pipeline.nets.deeplab_bases import ResNet101DeepLab, Vgg16DeepLab
 from pipeline.nets.resnet38d import ResNet38d
 
-RESNET38D = "resnet38d"
+_OWN: dict[str, tuple[type[nn.Module], str]] = {
+    "resnet38d": (ResNet38d, "takes the options dropout and frozen_blocks"),
+    "resnet101_deeplab": (ResNet101DeepLab, "takes no options"),
+    "vgg16_deeplab": (Vgg16DeepLab, "takes no options"),
+}
+"""Networks of this project by name, and what a user is told of their options."""
 _VISION_TRANSFORMERS = ("vision_transformer", "deit")
 
 
 class Backbone(nn.Module):
-    """A network of timm, or ``resnet38d``, without its classifier, randomly initialised.
+    """A network of timm or of this project without its classifier, randomly initialised.
 
     Attributes:
         channels: channels of each returned feature map, shallow to deep.
@@ -135,13 +141,13 @@ class _FinalConvolution(nn.Module):
 
 def _features(settings: NetworkSettings) -> tuple[Any, int]:
     """The network in its features-only form, and what image sides must be a multiple of."""
-    if settings.backbone == RESNET38D:
+    if settings.backbone in _OWN:
+        network, options_are = _OWN[settings.backbone]
         try:
-            return ResNet38d(**settings.backbone_options), 1  # type: ignore[arg-type]
+            return network(**settings.backbone_options), 1
         except TypeError as error:
             raise PseudomaskError(
-                f"network.backbone '{RESNET38D}' takes the options dropout and frozen_blocks, "
-                f"found {settings.backbone_options}"
+                f"network.backbone '{settings.backbone}' {options_are}, found {settings.backbone_options}"
             ) from error
     transformer = timm.models.is_model_in_modules(settings.backbone, _VISION_TRANSFORMERS)
     options: dict[str, Any] = {"features_only": True}
@@ -165,7 +171,7 @@ def _final_convolution(settings: NetworkSettings) -> _FinalConvolution:
 def _create(settings: NetworkSettings, options: dict[str, Any]) -> Any:
     name = settings.backbone
     if not timm.is_model(name):
-        near = get_close_matches(name, timm.list_models(), 3)
+        near = get_close_matches(name, [*_OWN, *timm.list_models()], 3)
         hint = f"did you mean {' or '.join(near)}?" if near else "`timm.list_models()` lists them all"
         raise PseudomaskError(f"network.backbone: timm has no model '{name}'; {hint}")
     options |= settings.backbone_options

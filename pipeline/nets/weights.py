@@ -39,8 +39,8 @@ def initialise(backbone: Backbone, settings: NetworkSettings, root: Path) -> Non
     path = root / settings.weights
     if not path.is_file():
         raise PseudomaskError(
-            f"network.weights: {path} does not exist; put the file there, name another one relative to the data root, "
-            "or set network.weights to null for random weights"
+            f"network.weights: {path} does not exist; put the file there (`pseudomask weights list` says where public "
+            "ones are from), name another one relative to the data root, or set it to null for random weights"
         )
     if settings.priors is None:
         load_backbone(backbone, path)
@@ -61,14 +61,34 @@ def load_backbone(backbone: Backbone, path: Path) -> None:
     Raises:
         PseudomaskError: as for :func:`initialise`.
     """
-    source = read_state(path)
+    # A safetensors file sorts its tensors by name, so positions say nothing.
+    fill_backbone(backbone, read_state(path), path, ordered=path.suffix != ".safetensors")
+
+
+def fill_backbone(backbone: Backbone, source: State, path: Path, ordered: bool) -> None:
+    """Copy weights read from ``path`` into the backbone, as :func:`load_backbone` says.
+
+    Args:
+        backbone: changed in place.
+        source: tensors by name.
+        path: file they come from, for messages.
+        ordered: they lie in the order of the forward pass.
+
+    Raises:
+        PseudomaskError: as for :func:`initialise`.
+    """
     if any(name.startswith(_OURS) for name in source):
         source = {name.removeprefix(_OURS): value for name, value in source.items() if name.startswith(_OURS)}
         target = backbone.state_dict()
     else:
         target = backbone.timm_state()
-    source, target = _without_counters(source), _without_counters(target)
-    pairs = {name: name for name in target} if target.keys() <= source.keys() else _by_order(source, target, path)
+    source, target = without_counters(source), without_counters(target)
+    if target.keys() <= source.keys():
+        pairs = {name: name for name in target}
+    elif ordered:
+        pairs = _by_order(source, target, path)
+    else:
+        raise _misfit(path, f"it lacks '{next(name for name in target if name not in source)}'")
     with torch.no_grad():
         for name, tensor in target.items():
             tensor.copy_(_checked(source[pairs[name]], tensor, pairs[name], path))
@@ -98,16 +118,13 @@ def read_state(path: Path) -> State:
     return {name.removeprefix("module."): value for name, value in found.items()}
 
 
-def _without_counters(state: State) -> State:
+def without_counters(state: State) -> State:
+    """The tensors but batch norm's counts of batches, which older files lack and nothing here needs."""
     return {name: value for name, value in state.items() if not name.endswith(_COUNTER)}
 
 
 def _by_order(source: State, target: State, path: Path) -> dict[str, str]:
     """Name in the file of every tensor of the backbone, matched by position, kind and shape."""
-    missing = next(name for name in target if name not in source)
-    if path.suffix == ".safetensors":
-        # Such a file sorts its tensors by name, so positions say nothing.
-        raise _misfit(path, f"it lacks '{missing}'")
     if len(source) < len(target):
         raise _misfit(path, f"it holds {len(source)} tensors where the backbone has {len(target)}")
     pairs = dict(zip(target, source, strict=False))

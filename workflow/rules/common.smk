@@ -15,6 +15,7 @@ from pipeline.config.background import LabelSettings
 from pipeline.config.choice import ChoiceSettings
 from pipeline.config.confidence import ConfidenceStage
 from pipeline.config.load import load_run
+from pipeline.config.public_weights import weights_file
 from pipeline.config.training import TrainStage
 from pipeline.data.images import data_root
 from pipeline.data.importing import source_files, split_ids
@@ -70,8 +71,8 @@ def proposal_files(settings, source, ids):
 
 def weight_sources(settings):
     """The file of initial weights, whose content enters the key."""
-    name = settings.network.weights
-    return {"sources": [ROOT / name], "source_root": ROOT} if name else {}
+    path = build(weights_file, settings.network, ROOT)
+    return {} if path is None else {"sources": [path], "source_root": ROOT}
 
 
 def train_settings(objective, settings, split, seed=None):
