@@ -1,8 +1,9 @@
 """The keys every method's configuration has."""
 
+from collections.abc import Iterator
 from typing import Self
 
-from pydantic import Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 
 from pipeline.config.base import Settings
 from pipeline.config.data import DataSettings
@@ -11,6 +12,7 @@ from pipeline.config.inference import InferenceSettings
 from pipeline.config.refine import CrfStage
 from pipeline.config.report import ReportSettings
 from pipeline.config.runtime import RuntimeSettings
+from pipeline.config.training import TrainingSettings
 
 
 class RunConfig(Settings):
@@ -34,7 +36,28 @@ class RunConfig(Settings):
             raise ValueError("predict.split must name a split: it is measured on")
         return self
 
+    @model_validator(mode="after")
+    def _batches_fit_the_devices(self) -> Self:
+        for name, training in self.trainings():
+            try:
+                training.per_device(self.runtime.devices)
+            except ValueError as error:
+                raise ValueError(f"{name}: {error}") from None
+        return self
+
+    def trainings(self) -> Iterator[tuple[str, TrainingSettings]]:
+        """Every training of the run, by the path of its settings."""
+        return _find(self, ())
+
     @property
     def supervision(self) -> str:
         """Labels the run learns from, in words; every number carries it."""
         return f"tags from {self.data.tags}"
+
+
+def _find(settings: BaseModel, path: tuple[str, ...]) -> Iterator[tuple[str, TrainingSettings]]:
+    for name, value in settings:
+        if isinstance(value, TrainingSettings):
+            yield ".".join((*path, name)), value
+        elif isinstance(value, BaseModel):
+            yield from _find(value, (*path, name))

@@ -61,8 +61,10 @@ class TrainingSettings(Settings):
     """One training run."""
 
     steps: int = Field(default=1000, ge=1, description="optimiser steps")
-    batch_size: int = Field(default=16, ge=1, description="images per optimiser step")
-    accumulate: int = Field(default=1, ge=1, description="micro-batches a step is made of; divides batch_size")
+    batch_size: int = Field(default=16, ge=1, description="images per optimiser step, over all devices together")
+    accumulate: int = Field(
+        default=1, ge=1, description="micro-batches a step is made of, for small memories; divides batch_size"
+    )
     clip_norm: float | None = Field(default=None, gt=0, description="largest gradient norm; null: no clipping")
     optimiser: OptimiserSettings = OptimiserSettings()
     schedule: ScheduleSettings = ScheduleSettings()
@@ -83,6 +85,22 @@ class TrainingSettings(Settings):
         if self.batch_size % self.accumulate:
             raise ValueError(f"batch_size {self.batch_size} is no multiple of accumulate {self.accumulate}")
         return self
+
+    def per_device(self, devices: int) -> int:
+        """Images of a micro-batch on each device: ``batch_size`` = devices x accumulate x this, whatever the devices.
+
+        Raises:
+            ValueError: no whole number; the message says what to set.
+        """
+        size, left = divmod(self.batch_size, devices * self.accumulate)
+        if left:
+            fitting = [str(n) for n in range(1, self.batch_size + 1) if self.batch_size % (n * self.accumulate) == 0]
+            raise ValueError(
+                f"batch_size {self.batch_size} is no whole number of images on each of {devices} devices in each of "
+                f"{self.accumulate} micro-batches; set runtime.devices to one of {', '.join(fitting)}, or change "
+                "accumulate (results belong to batch_size, so that should stay)"
+            )
+        return size
 
 
 class TrainStage(Settings):

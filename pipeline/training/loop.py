@@ -35,7 +35,7 @@ class _MicroBatches(Sampler[list[int]]):
 
     def __init__(self, settings: TrainingSettings, first_step: int, rank: int, ranks: int) -> None:
         self._settings, self._first, self._rank, self._ranks = settings, first_step, rank, ranks
-        self._size = settings.batch_size // (settings.accumulate * ranks)
+        self._size = settings.per_device(ranks)
 
     def __iter__(self) -> Iterator[list[int]]:
         for step in range(self._first, self._settings.steps):
@@ -70,11 +70,14 @@ class Trainer:
 
     def __init__(self, objective: Objective, samples: Samples, settings: TrainingSettings, seed: int, job: Job) -> None:
         runtime = job.runtime
-        if settings.batch_size % (settings.accumulate * runtime.devices):
-            raise PseudomaskError(
-                f"batch_size {settings.batch_size} cannot be split over accumulate {settings.accumulate} x "
-                f"{runtime.devices} devices; change one of them"
-            )
+        try:
+            size = settings.per_device(runtime.devices)
+        except ValueError as error:
+            raise PseudomaskError(str(error)) from None
+        _log.info(
+            "%d images a step: %d devices x %d micro-batches x %d",
+            *(settings.batch_size, runtime.devices, settings.accumulate, size),
+        )
         torch.set_num_threads(runtime.threads)
         self._settings, self._seed, self._job, self._samples = settings, seed, job, samples
         self._checkpoint = job.scratch / "training.safetensors"

@@ -54,3 +54,15 @@ def test_a_missing_base_is_named():
 def test_null_on_the_command_line_is_nothing():
     assert resolve({"a": {"b": {"c": 1}}, "a__b": "null"}, CONFIGS) == {"a": {"b": None}}
     assert resolve({"extends": [], "threshold": "null"}, CONFIGS) == {"threshold": None}
+
+
+def test_devices_never_change_the_batch():
+    """The published batch is what counts; devices and micro-batches only split it."""
+    split = {"runtime__devices": 4, "segmenter__training__accumulate": 4}
+    config = load_run(demo(**split), CONFIGS)
+    assert config.segmenter.training.per_device(4) == 2
+    assert [name for name, _ in config.trainings()] == ["classifier.training", "segmenter.training"]
+    with pytest.raises(PseudomaskError) as error:
+        load_run(demo(runtime__devices=3, segmenter__training__batch_size=12), CONFIGS)
+    assert "classifier.training: batch_size 32 is no whole number of images on each of 3 devices" in str(error.value)
+    assert "set runtime.devices to one of 1, 2, 4, 8, 16, 32, or change accumulate" in str(error.value)
