@@ -7,7 +7,7 @@ CORES  ?= $(shell nproc)
 export PATH := $(abspath $(BIN)):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow bench sanitize lint format types check schema lock clean
+.PHONY: help setup demo demo-all test test-slow chaos bench sanitize lint format types check schema lock docs clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -23,8 +23,15 @@ $(VENV)/.ready: requirements.lock pyproject.toml setup.py $(wildcard pipeline/cr
 demo: setup  ## tags to masks to a network on generated scenes (METHOD=cam), then where to look
 	$(BIN)/snakemake --cores $(CORES) --configfile configs/demo/$(METHOD).yaml
 
+demo-all: setup  ## the demo of every method, then all of them in one table
+	@for run in configs/demo/*.yaml; do $(BIN)/snakemake --cores $(CORES) --configfile $$run || exit 1; done
+	$(BIN)/pseudomask compare results/demo-*
+
 test: setup  ## the test suite
 	$(BIN)/python -m pytest
+
+chaos: setup  ## faults: fifty kills, full disks, damaged files, SLURM jobs cancelled
+	$(BIN)/python -m pytest -m "slow or not slow" tests/workflow/test_faults.py tests/workflow/test_slurm.py
 
 test-slow: setup  ## long trials
 	$(BIN)/python -m pytest -m slow
@@ -59,6 +66,12 @@ schema: setup  ## regenerate workflow/schemas
 lock: setup  ## pin the requirements again (needs uv)
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-header --no-annotate -o requirements.lock
+
+docs: setup  ## the documentation as pages in site/, readable from disk
+	$(BIN)/pseudomask reference docs/reference/settings.md
+	$(BIN)/typer pipeline.cli utils docs --name pseudomask --title Commands --output docs/reference/commands.md
+	$(BIN)/mkdocs build --strict --quiet
+	@echo "site/index.html"
 
 clean:  ## remove results and the store
 	rm -rf results store .snakemake

@@ -413,6 +413,15 @@ def schema(folder: Annotated[Path, typer.Argument(help="folder to write METHOD.s
 
 
 @app.command()
+def reference(file: Annotated[Path, typer.Argument(help="Markdown file to write")]) -> None:
+    """Write a page with every setting: what it may be, its default, what it means."""
+    from pipeline.config.reference import reference as page
+
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(page())
+
+
+@app.command()
 def doctor() -> None:
     """Say what this machine has and lacks, and what to do about it."""
     from pipeline.doctor import examine

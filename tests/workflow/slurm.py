@@ -11,7 +11,7 @@ from pathlib import Path
 
 CONFIG = Path("/etc/slurm/slurm.conf")
 _NAME = "pseudomask-test"
-_PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue")
+_PROGRAMS = ("setpriv", "munged", "slurmctld", "slurmd", "sbatch", "squeue")
 _CTLD_PORT, _NODE_PORT = 26817, 26900
 
 
@@ -77,7 +77,7 @@ class Cluster:
 
     def restart_controller(self) -> None:
         """Kill slurmctld if it runs, and start it from its saved state."""
-        for daemon in [d for d in self._daemons if d.args[0] == "slurmctld"]:  # type: ignore[index]
+        for daemon in [d for d in self._daemons if "slurmctld" in d.args]:  # type: ignore[operator]
             daemon.kill()
             daemon.wait()
             self._daemons.remove(daemon)
@@ -97,7 +97,8 @@ class Cluster:
         log = (self._folder / "log" / f"{command[0]}-{len(self._daemons)}.out").open("wb")
         # Beside this file the daemons look for gres.conf and cgroup.conf.
         environment = {**_environment(), "SLURM_CONF": str(self._folder / "slurm.conf")}
-        self._daemons.append(subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True))
+        mortal = ["setpriv", "--pdeathsig", "KILL", *command]  # a killed test leaves no daemon on the ports
+        self._daemons.append(subprocess.Popen(mortal, env=environment, stdout=log, stderr=log, start_new_session=True))
 
     def _config(self) -> str:
         nodes = "".join(
