@@ -42,6 +42,9 @@ class Entry(Settings):
     crf: bool = Field(description="whether a CRF had a part in the masks")
     scales: tuple[float, ...] = Field(default=(), description="scales of inference")
     flip: bool = Field(default=False, description="mirror images in inference")
+    published: dict[str, float] = Field(
+        default_factory=dict, description="mean IoU the paper reports for the row, by name of the protocol"
+    )
 
 
 class EvaluateStage(EvaluationSettings):

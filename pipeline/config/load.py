@@ -11,10 +11,13 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from pipeline.config.data import DataSettings
+from pipeline.config.expected import Expected, PublishedRow
 from pipeline.config.run import RunConfig
 from pipeline.errors import PseudomaskError
 
 Model = TypeVar("Model", bound=BaseModel)
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_NO_RECIPE = {"run", "seed", "runtime", "report", "expected"}
 
 
 def load_run(raw: Mapping[str, Any], configs: Path) -> RunConfig:
@@ -72,6 +75,27 @@ def resolve(raw: Mapping[str, Any], configs: Path) -> dict[str, Any]:
     return result
 
 
+def published_rows(raw: Mapping[str, Any], configs: Path) -> tuple[PublishedRow, ...]:
+    """Published numbers that this very configuration stands for: name, seed, machine and data folder aside.
+
+    Args:
+        raw: as for :func:`load_run`.
+        configs: folder of presets.
+    """
+    own = resolve(raw, configs)
+    if not own.get("expected"):
+        return ()
+    expected = validated(Expected, own["expected"])
+    preset = resolve(read_yaml(configs / expected.preset), configs)
+    return tuple(row for row in expected.rows if _recipe(resolve(preset | row.overrides, configs)) == _recipe(own))
+
+
+def _recipe(resolved: Mapping[str, Any]) -> dict[str, Any]:
+    """What a result depends on."""
+    recipe = {key: value for key, value in resolved.items() if key not in _NO_RECIPE}
+    return recipe | {"data": {key: value for key, value in resolved["data"].items() if key != "root"}}
+
+
 def method_config(method: object) -> type[RunConfig]:
     """The configuration model of a method.
 
@@ -103,7 +127,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         PseudomaskError: the file is missing or holds no mapping.
     """
     try:
-        content = yaml.safe_load(path.read_text())
+        content = yaml.load(path.read_text(), Loader=_LOADER)
     except FileNotFoundError as error:
         raise PseudomaskError(
             f"the configuration {path} does not exist; check its name and those under 'extends'"

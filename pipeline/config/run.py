@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field, model_validator
 from pipeline.config.base import Settings
 from pipeline.config.data import DataSettings
 from pipeline.config.evaluation import EvaluationSettings
+from pipeline.config.expected import Expected
 from pipeline.config.inference import InferenceSettings
 from pipeline.config.refine import CrfStage
 from pipeline.config.report import ReportSettings
@@ -27,6 +28,7 @@ class RunConfig(Settings):
     predict_crf: CrfStage | None = None
     evaluation: EvaluationSettings | None = None
     report: ReportSettings = ReportSettings()
+    expected: Expected | None = Field(default=None, description="what a publication reports; changes nothing")
 
     @model_validator(mode="after")
     def _results_can_be_made(self) -> Self:

@@ -4,7 +4,8 @@ from typing import Any
 
 
 def markdown(rows: list[dict[str, Any]]) -> str:
-    """A Markdown table of ``entries`` of metrics.json; IoU in per cent, with ``deviation`` where rows have one."""
+    """A Markdown table of ``entries`` of metrics.json; IoU in per cent, ``deviation`` and ``published`` where given."""
+    published = ["published"] if any(row.get("published") is not None for row in rows) else []
     subsets = list(dict.fromkeys(name for row in rows for name in row["subsets"]))
     header = [
         "masks",
@@ -15,12 +16,14 @@ def markdown(rows: list[dict[str, Any]]) -> str:
         "protocol",
         "labels",
         "mIoU",
+        *published,
         *(f"mIoU {name}" for name in subsets),
         "coverage",
     ]
     lines = [header]
     for row in rows:
-        means = [row["mean_iou"], *(row["subsets"].get(name) for name in subsets), row["coverage"]]
+        printed = [row.get(name) for name in published]
+        means = [row["mean_iou"], *printed, *(row["subsets"].get(name) for name in subsets), row["coverage"]]
         fixed = [row["name"], row["split"], row["images"], "yes" if row["crf"] else "no", row["seed"], row["protocol"]]
         fixed.append(row["supervision"])
         cells = ["n/a" if value is None else f"{100 * value:.1f}" for value in means]

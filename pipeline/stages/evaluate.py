@@ -111,6 +111,7 @@ def _row(
         "images": found.images,
         "seed": settings.seed,
         "mean_iou": found.mean_iou(),
+        "published": entry.published.get(protocol.name),
         "subsets": subsets,
         "coverage": found.coverage,
         "per_class": {"class": list(classes.names), **found.per_class()},

@@ -8,6 +8,7 @@ from pipeline.evaluation.boundary import boundary_counts
 from pipeline.evaluation.confusion import centre_crop, confusion_matrix
 from pipeline.evaluation.measure import measure
 from pipeline.evaluation.metrics import mean_iou, per_class
+from pipeline.evaluation.table import markdown
 
 CLASSES = ClassTable(names=("background", "a", "b", "c"))
 
@@ -81,3 +82,12 @@ def test_the_centre_crop_is_square_and_central():
     mask[:, 10:30] = 1
     assert (centre_crop(mask, 30) == 1).all()
     assert centre_crop(mask, 30).shape == (30, 30)
+
+
+def test_a_published_number_has_a_column_of_its_own_where_there_is_one():
+    row = {"name": "student", "split": "val", "images": 3, "crf": False, "seed": 0, "protocol": "full"}
+    row |= {"supervision": "tags", "mean_iou": 0.5, "subsets": {}, "coverage": 1.0, "published": None}
+    assert "published" not in markdown([row])
+    header, _, first, second = markdown([row, row | {"published": 0.722}]).splitlines()
+    column = [cell.strip() for cell in header.split("|")].index("published")
+    assert [line.split("|")[column].strip() for line in (first, second)] == ["n/a", "72.2"]

@@ -14,7 +14,7 @@ from pipeline.artifacts.plan import Plan
 from pipeline.config.background import LabelSettings
 from pipeline.config.choice import ChoiceSettings
 from pipeline.config.confidence import ConfidenceStage
-from pipeline.config.load import load_run
+from pipeline.config.load import load_run, published_rows
 from pipeline.config.public_weights import weights_file
 from pipeline.config.training import TrainStage
 from pipeline.data.images import data_root

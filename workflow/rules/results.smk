@@ -37,8 +37,19 @@ for name, trained in networks.items():
 
 shown |= {"manifest": manifest, "masks": masks}
 if cfg.evaluation is not None:
+    published = build(published_rows, config, CONFIGS)
     entries = [
-        Entry(name=name, split=split, crf=crf, **looks.model_dump())
+        Entry(
+            name=name,
+            split=split,
+            crf=crf,
+            published={
+                row.protocol: row.miou / 100
+                for row in reversed(published)
+                if name in row.masks and split == row.split
+            },
+            **looks.model_dump(),
+        )
         for name, split, crf, looks in rows
     ]
     evaluation = stage(
