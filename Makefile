@@ -3,11 +3,12 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 METHOD ?= cam
+SEEDS  ?= 0 1
 CORES  ?= $(shell nproc)
 export PATH := $(abspath $(BIN)):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-all test test-slow chaos bench sanitize lint format types check schema lock docs clean
+.PHONY: help setup demo demo-all evidence test test-slow chaos bench sanitize lint format types check schema lock docs clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -26,6 +27,14 @@ demo: setup  ## tags to masks to a network on generated scenes (METHOD=cam), the
 demo-all: setup  ## the demo of every method, then all of them in one table
 	@for run in configs/demo/*.yaml; do $(BIN)/snakemake --cores $(CORES) --configfile $$run || exit 1; done
 	$(BIN)/pseudomask compare results/demo-*
+
+evidence: setup  ## every method on voc-mini, SEEDS="0 1", into docs/evidence.md; hours without a GPU
+	@for seed in $(SEEDS); do for run in configs/mini/*.yaml; do \
+	  $(BIN)/snakemake --cores $(CORES) --configfile $$run \
+	    --config seed=$$seed run=$$(basename $$run .yaml)-$$seed || exit 1; \
+	done; done
+	$(BIN)/pseudomask compare $(foreach seed,$(SEEDS),$(patsubst configs/mini/%.yaml,results/%-$(seed),$(wildcard configs/mini/*.yaml))) \
+	  > docs/evidence.md
 
 test: setup  ## the test suite
 	$(BIN)/python -m pytest
