@@ -36,8 +36,8 @@ evidence: setup  ## every method on voc-mini, SEEDS="0 1", into docs/evidence.md
 	$(BIN)/pseudomask compare $(foreach seed,$(SEEDS),$(patsubst configs/mini/%.yaml,results/%-$(seed),$(wildcard configs/mini/*.yaml))) \
 	  > docs/evidence.md
 
-test: setup  ## the test suite
-	$(BIN)/python -m pytest
+test: setup  ## the test suite, two processes of one thread each
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 chaos: setup  ## faults: fifty kills, full disks, damaged files, SLURM jobs cancelled
 	$(BIN)/python -m pytest -m "slow or not slow" tests/workflow/test_faults.py tests/workflow/test_slurm.py

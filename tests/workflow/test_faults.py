@@ -167,3 +167,37 @@ def test_fifty_kills_of_stages_snakemake_and_all(finished, tmp_path):
     assert contents(workflow) == contents(finished)
     assert not list((tmp_path / "store").rglob(".*.h5"))
     assert verify(workflow).returncode == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rank", ["0", "1"])
+def test_a_dead_rank_ends_the_job(tmp_path, rank):
+    """Two processes train; one is killed; the other must not wait for it."""
+    workflow = Workflow(tmp_path)
+    frozen = ["classifier__network__batch_norm=frozen", "classifier__training__steps=100000"]
+    process = workflow.start("--config", "runtime__devices=2", *frozen, "--until", "cam_train_classifier")
+    try:
+        victim = _rank(process, rank)
+        time.sleep(10)  # both are at work
+        os.kill(victim, signal.SIGKILL)
+        assert process.wait(timeout=120)
+        time.sleep(2)
+        assert _victims(process) == []
+    finally:
+        if process.poll() is None:
+            kill_session(process)
+
+
+def _rank(process: subprocess.Popen[bytes], rank: str) -> int:
+    """The training process of this rank, once a training with two is at work."""
+    end = time.monotonic() + 120
+    while time.monotonic() < end:
+        ranks = {}
+        for number in _victims(process):
+            environment = Path(f"/proc/{number}/environ").read_bytes().split(b"\0")
+            named = [entry.decode().partition("=")[2] for entry in environment if entry.startswith(b"LOCAL_RANK=")]
+            ranks[named[0] if named else "0"] = number
+        if len(ranks) == 2:
+            return ranks[rank]
+        time.sleep(0.5)
+    raise TimeoutError("no training with two processes came up")
