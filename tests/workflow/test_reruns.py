@@ -149,7 +149,7 @@ def own(tmp_path):
     workflow = Workflow(tmp_path)
     workflow.config = tmp_path / "own.yaml"
     workflow.data = tmp_path
-    workflow.run("--until", "data_import", "data_truth")
+    workflow.run("--until", "data_truth")
     return workflow
 
 
