@@ -39,11 +39,12 @@ def stage(
     ],
     shard: Annotated[str | None, typer.Option(help="one part of a sharded stage: INDEX-of-COUNT")] = None,
     merge: Annotated[int | None, typer.Option(help="join so many finished shards into the stage's output")] = None,
+    gpus: Annotated[int, typer.Option(help="GPUs to keep other jobs away from, where there are any", min=0)] = 0,
 ) -> None:
     """Run one stage as Snakemake runs it."""
     from pipeline.stages.runner import run_stage
 
-    run_stage(spec, shard, merge)
+    run_stage(spec, shard, merge, gpus)
 
 
 @app.command()

@@ -22,15 +22,17 @@ from pipeline.artifacts.scores import merge_scores
 from pipeline.artifacts.store import StageFolder
 from pipeline.config.runtime import RuntimeSettings
 from pipeline.errors import PseudomaskError
+from pipeline.stages.gpus import take_gpus
 
 
-def run_stage(spec: Path, shard: str | None = None, merge: int | None = None) -> None:
+def run_stage(spec: Path, shard: str | None = None, merge: int | None = None, gpus: int = 0) -> None:
     """Run a stage, one shard of it, or the merge of its shards.
 
     Args:
         spec: ``stage.json`` as the plan wrote it.
         shard: ``<index>-of-<count>`` for one part of a sharded stage.
         merge: number of shards to join into the stage's output.
+        gpus: GPUs to reserve, where there are any and ``runtime.device`` is not ``cpu``.
 
     Raises:
         PseudomaskError: the file is missing or does not fit this version of the stage.
@@ -41,6 +43,8 @@ def run_stage(spec: Path, shard: str | None = None, merge: int | None = None) ->
     # Where SLURM is installed, Fabric recommends srun even for jobs that SLURM did not start.
     warnings.filterwarnings("ignore", "The `srun` command is available")
     document = json.loads(spec.read_text())
+    if gpus and document["runtime"]["device"] != "cpu":
+        take_gpus(gpus)
     folder = spec.parent
     started, clock = datetime.now(UTC), time.perf_counter()
     if merge is not None:

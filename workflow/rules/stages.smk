@@ -172,8 +172,9 @@ rule train:
         gpu=cfg.runtime.devices if cfg.runtime.device == "cuda" else 0,
     params:
         spec=file_of("train", SPEC),
+        gpus=cfg.runtime.devices,
     shell:
-        "pseudomask stage {params.spec:q} 2>&1 | tee {log:q}"
+        "pseudomask stage {params.spec:q} --gpus {params.gpus} 2>&1 | tee {log:q}"
 
 
 rule infer_cams:
@@ -193,7 +194,7 @@ rule infer_cams:
     params:
         spec=file_of("infer_cams", SPEC),
     shell:
-        "pseudomask stage {params.spec:q} --shard {wildcards.shard} 2>&1 | tee {log:q}"
+        "pseudomask stage {params.spec:q} --shard {wildcards.shard} --gpus 1 2>&1 | tee {log:q}"
 
 
 use rule infer_cams as infer_scores with:
