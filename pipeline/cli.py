@@ -28,8 +28,11 @@ class Format(StrEnum):
 
     png = "png"
     coco = "coco"
+    voc = "voc"
     h5 = "h5"
     onnx = "onnx"
+    pt2 = "pt2"
+    card = "card"
 
 
 @app.command()
@@ -51,8 +54,18 @@ def stage(
 def inspect(
     file: Annotated[Path, typer.Argument(help="mask store, score store, manifest or weights")],
     image_id: Annotated[str | None, typer.Argument(help="an image of a mask store, to see it")] = None,
+    open_page: Annotated[bool, typer.Option("--open", help="open the page of the run, at that image")] = False,
 ) -> None:
     """Say what a file holds; with an image id, show its mask in the terminal."""
+    if open_page:
+        import webbrowser
+
+        from pipeline.report.address import page_address
+
+        address = page_address(file, image_id)
+        typer.echo(address)
+        webbrowser.open(address)
+        return
     from rich.console import Console
     from rich.table import Table
 
@@ -76,25 +89,41 @@ def inspect(
 
 @app.command()
 def export(
-    source: Annotated[Path, typer.Argument(help="mask store; for onnx the weights of a segmenter")],
+    source: Annotated[Path, typer.Argument(help="mask store; for onnx, pt2 and card the weights of a network")],
     target: Annotated[Path, typer.Argument(help="folder for png, file for the others")],
     to: Annotated[
-        Format, typer.Option(help="png: palette PNGs; coco: JSON with RLE; h5: a mask store; onnx: the network")
+        Format,
+        typer.Option(
+            help="png: palette PNGs; coco: JSON with RLE; voc: archive for VOC's test server; h5: a mask store; "
+            "onnx, pt2: the network; card: what to know about it, Markdown"
+        ),
     ] = Format.png,
-    branch: Annotated[int | None, typer.Option(help="for onnx: which network of a file with several, from 0")] = None,
+    branch: Annotated[
+        int | None, typer.Option(help="for onnx and pt2: which network of a file with several, from 0")
+    ] = None,
 ) -> None:
     """Write masks, or a trained network, in another format."""
-    if to is Format.onnx:
-        from pipeline.nets.deploy import deploy
+    if to is Format.card:
+        from pipeline.artifacts.files import write_text
+        from pipeline.report.card import model_card
 
-        typer.echo(f"{target}: RGB 0..255 in, probabilities of {', '.join(deploy(source, target, branch).names)} out")
+        write_text(target, model_card(source))
+        typer.echo(f"{target}: read it before you share the network")
         return
-    from pipeline.artifacts.export import to_coco, to_h5, to_png
+    if to in (Format.onnx, Format.pt2):
+        from pipeline.nets.deploy import to_onnx, to_pt2
+
+        classes = (to_onnx if to is Format.onnx else to_pt2)(source, target, branch)
+        typer.echo(f"{target}: RGB 0..255 in, probabilities of {', '.join(classes.names)} out")
+        return
+    from pipeline.artifacts.export import to_coco, to_h5, to_png, to_voc
     from pipeline.artifacts.masks import MaskStore
 
     store = MaskStore(source)
     if to is Format.coco:
         typer.echo(f"{to_coco(store, target)} annotations of {len(store)} images in {target}")
+    elif to is Format.voc:
+        typer.echo(f"{to_voc(store, target)} masks in {target}")
     else:
         typer.echo(f"{(to_png if to is Format.png else to_h5)(store, target)} masks in {target}")
 
@@ -104,12 +133,17 @@ def masks(
     folder: Annotated[Path, typer.Argument(help="folder of palette or 8-bit grey PNGs named by image id")],
     target: Annotated[Path, typer.Argument(help="mask store to write")],
     like: Annotated[Path, typer.Option(help="mask store with the same classes")],
+    rest: Annotated[
+        bool, typer.Option("--rest", help="take masks of images without a PNG from the store of --like")
+    ] = False,
 ) -> None:
     """Read masks, for instance corrected by hand, into a mask store."""
     from pipeline.artifacts.export import from_png
     from pipeline.artifacts.masks import MaskStore
 
-    typer.echo(f"{from_png(folder, target, MaskStore(like).classes)} masks in {target}")
+    store = MaskStore(like)
+    count = from_png(folder, target, store.classes, store if rest else None)
+    typer.echo(f"{count} masks from {folder} in {target}" + (f", the rest from {like}" if rest else ""))
 
 
 @imports.command()
@@ -317,6 +351,10 @@ def predict(
 @app.command()
 def compare(
     runs: Annotated[list[Path], typer.Argument(help="folders of runs, such as results/*")],
+    page: Annotated[
+        Path | None, typer.Option(help="also write it as a page, with the images on which runs disagree most")
+    ] = None,
+    images: Annotated[int, typer.Option(help="images of the page per difference", min=1)] = 24,
 ) -> None:
     """Put runs into one table, seeds joined, and say how far each is from the first, with 95 % intervals."""
     from pipeline.evaluation.compare import FinishedRun, differences, grouped, joined_rows
@@ -324,13 +362,19 @@ def compare(
 
     groups = grouped([FinishedRun.read(run) for run in runs])
     typer.echo(markdown([row for group in groups for row in joined_rows(group)]), nl=False)
-    for group in groups[1:]:
-        typer.echo(f"\n{group[0].folder.name} minus {groups[0][0].folder.name} (paired bootstrap over images):")
-        for found in differences(groups[0], group):
-            name, split, protocol = found.row
-            interval = f"{100 * found.mean:+.1f} [{100 * found.low:+.1f}, {100 * found.high:+.1f}]"
-            most = ", ".join(f"{image_id} {100 * value:+.0f}" for image_id, value in found.disagree)
-            typer.echo(f"  {name}, {split}, {protocol}: {interval} on {found.images} images; most on {most}")
+    found = {group[0].folder.name: differences(groups[0], group, images if page else 5) for group in groups[1:]}
+    for run, rows in found.items():
+        typer.echo(f"\n{run} minus {groups[0][0].folder.name} (paired bootstrap over images):")
+        for difference in rows:
+            most = ", ".join(f"{image_id} {100 * value:+.0f}" for image_id, value in difference.disagree[:5])
+            on = f"{difference.interval} on {difference.images} images"
+            typer.echo(f"  {', '.join(difference.row)}: {on}; most on {most}")
+    if page is not None:
+        from pipeline.artifacts.files import write_text
+        from pipeline.report.comparison import comparison_page
+
+        write_text(page, comparison_page(groups, found, page.parent).html())
+        typer.echo(f"\n{page}")
 
 
 @app.command()

@@ -2,6 +2,7 @@ import os
 from pathlib import Path
 
 import pytest
+from browser import Browser, missing
 
 
 @pytest.fixture(scope="session")
@@ -14,3 +15,23 @@ def real_data() -> Path:
     if not (root / "voc-mini").is_dir():
         pytest.skip(f"PSEUDOMASK_DATA={folder} has no folder voc-mini")
     return root
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A desktop browser window."""
+    if missing():
+        pytest.skip(missing())
+    window = Browser()
+    yield window
+    window.close()
+
+
+@pytest.fixture(scope="module")
+def phone():
+    """A browser on a phone."""
+    if missing():
+        pytest.skip(missing())
+    window = Browser(390, 800)
+    yield window
+    window.close()

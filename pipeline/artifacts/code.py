@@ -73,9 +73,10 @@ def _inspect(module: str) -> tuple[str, tuple[str, ...], frozenset[str]]:
         elif resolved := _resolve(name):
             inside |= resolved
     digest = hashlib.sha256(ast.unparse(_without_docstrings(tree)).encode())
-    # Compiled cores lie beside the module that binds them: native.py and native/*.cpp.
-    for source in sorted(path.with_suffix("").glob("*.[ch]*")):
-        digest.update(source.read_bytes())
+    # What a module compiles or reads lies beside it: native.py and native/*.cpp, page.py and page/*.js.
+    for source in sorted(path.with_suffix("").glob("*")):
+        if source.is_file() and source.suffix != ".py":
+            digest.update(source.read_bytes())
     return digest.hexdigest()[:12], tuple(sorted(inside)), frozenset(outside)
 
 

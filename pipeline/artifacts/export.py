@@ -1,6 +1,9 @@
-"""Masks leave as palette PNGs, COCO JSON or HDF5, and PNGs come back."""
+"""Masks leave as palette PNGs, VOC's test archive, COCO JSON or HDF5, and PNGs come back."""
 
+import gzip
+import io
 import json
+import tarfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -13,6 +16,8 @@ from pipeline.artifacts.files import atomic_path, write_text
 from pipeline.artifacts.masks import MaskStore, MaskWriter
 from pipeline.config.classes import ClassTable
 from pipeline.errors import PseudomaskError
+
+_VOC_FOLDER = "results/VOC2012/Segmentation/comp6_test_cls"
 
 
 def file_name(image_id: str) -> str:
@@ -35,22 +40,71 @@ def to_png(store: MaskStore, folder: Path, ids: Iterable[str] | None = None) -> 
     return count
 
 
-def from_png(folder: Path, target: Path, classes: ClassTable) -> int:
-    """Write a mask store from a folder of palette or 8-bit grey PNGs named by image id; returns how many.
+def to_voc(store: MaskStore, target: Path) -> int:
+    """Write the archive (``.tar.gz``) that the test server of PASCAL VOC 2012 takes; returns how many masks.
+
+    Equal masks give equal bytes.
 
     Raises:
-        PseudomaskError: there is no PNG, or one has other pixels or an unknown class.
+        PseudomaskError: a mask has pixels without a label, which the server refuses.
+    """
+    palette = store.classes.palette.ravel().tolist()
+    with (
+        atomic_path(target) as temporary,
+        temporary.open("wb") as stream,
+        gzip.GzipFile("", "wb", mtime=0, fileobj=stream) as packed,
+        tarfile.open(fileobj=packed, mode="w") as archive,
+    ):
+        for image_id, mask in store.items():
+            if np.any(mask == store.classes.ignore):
+                raise PseudomaskError(
+                    f"the mask of '{image_id}' has pixels without a label; the server wants a class for each"
+                )
+            picture = Image.fromarray(mask)
+            picture.putpalette(palette)
+            content = io.BytesIO()
+            picture.save(content, "PNG")
+            member = tarfile.TarInfo(f"{_VOC_FOLDER}/{image_id}.png")
+            member.size = content.tell()
+            content.seek(0)
+            archive.addfile(member, content)
+    return len(store)
+
+
+def from_png(folder: Path, target: Path, classes: ClassTable, rest: MaskStore | None = None) -> int:
+    """Write a mask store from a folder of palette or 8-bit grey PNGs named by image id; returns how many.
+
+    Args:
+        folder: where the PNGs lie.
+        target: file to write.
+        classes: classes of the masks.
+        rest: masks of this store are taken for images without a PNG; those with one must have the same size.
+
+    Raises:
+        PseudomaskError: there is no PNG, or one has other pixels, an unknown class, or another image id or size than
+            ``rest``.
     """
     paths = sorted(folder.glob("*.png"))
     if not paths:
         raise PseudomaskError(f"{folder} holds no .png file")
+    found = {unquote(path.stem): path for path in paths}
     with MaskWriter(target, classes, stage="import masks") as writer:
-        for path in paths:
+        for image_id, path in found.items():
             with Image.open(path) as picture:
                 if picture.mode not in ("P", "L"):
                     raise PseudomaskError(f"{path} has pixels of type {picture.mode}; save class indices, 8 bits")
-                writer.add(unquote(path.stem), np.array(picture))
-    return len(paths)
+                mask = np.array(picture)
+            if rest is not None and rest[image_id].shape != mask.shape:
+                raise PseudomaskError(
+                    f"{path} is {mask.shape[1]}x{mask.shape[0]}, its mask in {rest.path} is "
+                    f"{rest[image_id].shape[1]}x{rest[image_id].shape[0]}"
+                )
+            writer.add(image_id, mask)
+        others = [] if rest is None else [image_id for image_id in rest.ids if image_id not in found]
+        for image_id in others:
+            assert rest is not None
+            writer.add(image_id, rest[image_id])
+    return len(found)
 
 
 def to_coco(store: MaskStore, target: Path) -> int:

@@ -1,6 +1,6 @@
 """Settings of what lies between a classifier and masks of the training images, shared by methods."""
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from pipeline.config.background import LabelSettings, ThresholdSettings
 from pipeline.config.base import Settings
@@ -31,6 +31,11 @@ class PseudoMaskConfig(RunConfig):
     threshold: ThresholdSettings | None = None
     labels: LabelSettings = LabelSettings()
     refine: RefineSettings = RefineSettings()
+    given_masks: str | None = Field(
+        default=None,
+        description="mask store that later stages learn from instead of the pseudo-masks, such as these corrected by "
+        "hand (`pseudomask import masks`)",
+    )
 
     @model_validator(mode="after")
     def _splits_are_named(self) -> "PseudoMaskConfig":

@@ -68,14 +68,42 @@ def load_record(record: ImageRecord, root: Path) -> NDArray[np.uint8]:
     Raises:
         PseudomaskError: it cannot be read, or no longer has the size the manifest gives.
     """
+    image = read_image(root / record.path, record.id)
+    _check_size(record, root, image.shape[:2])
+    return image
+
+
+def load_preview(record: ImageRecord, root: Path, least: int) -> NDArray[np.uint8]:
+    """Image of a manifest row for a small picture, uint8 RGB (h, w, 3).
+
+    A JPEG is decoded at the smallest of 1, 1/2, 1/4, 1/8 of its size with a longer side of at least ``least`` pixels,
+    which takes a fraction of the time; other formats come in their own size.
+
+    Raises:
+        PseudomaskError: as for :func:`load_record`.
+    """
     path = root / record.path
-    image = read_image(path, record.id)
-    if image.shape[:2] != (record.height, record.width):
+    try:
+        with Image.open(path) as image:
+            width, height = image.size
+            turned = _orientation(image) in _TURNED
+            _check_size(record, root, (width, height) if turned else (height, width))
+            factor = least / max(width, height)
+            image.draft(None, (max(1, round(width * factor)), max(1, round(height * factor))))
+            image.load()
+            return np.array(_to_rgb(ImageOps.exif_transpose(image)))
+    except PseudomaskError:
+        raise
+    except UNREADABLE as error:
+        raise unreadable(path, record.id, error) from error
+
+
+def _check_size(record: ImageRecord, root: Path, size: tuple[int, ...]) -> None:
+    if size != (record.height, record.width):
         raise PseudomaskError(
-            f"image '{record.id}' ({path}) is {image.shape[1]}x{image.shape[0]}, the manifest says "
+            f"image '{record.id}' ({root / record.path}) is {size[1]}x{size[0]}, the manifest says "
             f"{record.width}x{record.height}; it was replaced after the import: run the import again"
         )
-    return image
 
 
 def unreadable(path: Path, image_id: str, error: BaseException) -> PseudomaskError:

@@ -106,12 +106,17 @@ class Difference:
     images: int
     disagree: list[tuple[str, float]]
 
+    @property
+    def interval(self) -> str:
+        """Difference and interval in per cent."""
+        return f"{100 * self.mean:+.1f} [{100 * self.low:+.1f}, {100 * self.high:+.1f}]"
 
-def differences(base: list[FinishedRun], other: list[FinishedRun], seed: int = 0) -> list[Difference]:
+
+def differences(base: list[FinishedRun], other: list[FinishedRun], most: int = 5, seed: int = 0) -> list[Difference]:
     """``other`` minus ``base`` for every row both have on the same images, with paired bootstrap intervals.
 
     Images are drawn with replacement, the same for both groups, 1,000 times; the mean IoU of a group is the mean over
-    its seeds. The interval speaks of other images, not of other seeds.
+    its seeds. The interval speaks of other images, not of other seeds. ``most`` images are named for each row.
     """
     found = []
     for row, (ids, _) in base[0].counts.items():
@@ -123,7 +128,7 @@ def differences(base: list[FinishedRun], other: list[FinishedRun], seed: int = 0
         low, high = np.quantile(change, (0.025, 0.975))
         whole = _mean_iou(ours.sum(1, keepdims=True)) - _mean_iou(theirs.sum(1, keepdims=True))
         each = _mean_iou(ours) - _mean_iou(theirs)
-        strongest = np.argsort(-np.abs(each), kind="stable")[:5]
+        strongest = np.argsort(-np.abs(each), kind="stable")[:most]
         disagree = [(ids[index], float(each[index])) for index in strongest]
         found.append(Difference(row, float(whole[0]), float(low), float(high), len(ids), disagree))
     return found

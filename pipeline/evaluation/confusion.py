@@ -29,17 +29,34 @@ def confusion_matrix(
     Raises:
         PseudomaskError: sizes differ, or the prediction holds an unknown class.
     """
+    return confusion_of(joint_counts(truth, predicted), classes, ignore, ignored_as)
+
+
+def joint_counts(truth: NDArray[np.uint8], predicted: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """How many pixels have each pair of values: int64 (256, 256), rows truth, columns prediction.
+
+    Raises:
+        PseudomaskError: sizes differ.
+    """
     if truth.shape != predicted.shape:
         raise PseudomaskError(f"the mask is {predicted.shape}, the truth {truth.shape} (height, width)")
     # One 16-bit index per pixel, then one histogram: several times faster than numpy's bincount on 64-bit indices.
     index = truth.astype(np.uint16) << 8
     index |= predicted
-    counts = np.bincount(index.ravel(), minlength=65536).reshape(256, 256)
-    known = counts[:classes]
-    matrix = known[:, :classes].astype(np.int64)
+    return np.bincount(index.ravel(), minlength=65536).reshape(256, 256).astype(np.int64)
+
+
+def confusion_of(joint: NDArray[np.int64], classes: int, ignore: int, ignored_as: IgnoredAs) -> NDArray[np.int64]:
+    """The confusion matrix, int64 (classes, classes), of what :func:`joint_counts` counted; see there and above.
+
+    Raises:
+        PseudomaskError: the prediction holds an unknown class.
+    """
+    known = joint[:classes]
+    matrix = known[:, :classes].copy()
     if ignored_as == "background":
         matrix[:, 0] += known[:, ignore]
-    strange = np.flatnonzero(counts[:, classes:].sum(0)) + classes
+    strange = np.flatnonzero(joint[:, classes:].sum(0)) + classes
     strange = strange[strange != ignore]
     if len(strange):
         raise PseudomaskError(f"the mask holds value {strange[0]}; allowed: 0..{classes - 1} and {ignore}")

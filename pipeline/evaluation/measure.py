@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pipeline.config.classes import ClassTable
 from pipeline.config.evaluation import Protocol
 from pipeline.evaluation.boundary import boundary_counts
-from pipeline.evaluation.confusion import centre_crop, confusion_matrix
+from pipeline.evaluation.confusion import centre_crop, confusion_of, joint_counts
 from pipeline.evaluation.metrics import mean, per_class
 
 Pair = tuple[NDArray[np.uint8], NDArray[np.uint8]]
@@ -24,12 +24,14 @@ class Measurement:
         boundary: int64 (C, 2), intersection and union of boundary bands, or None.
         per_image: int64 (N, C, 3), pixels of each class in the truth, in the mask, and in both.
         coverage: share of pixels the masks label at all, 0..1.
+        labelled: int64 (C, 2), of the true pixels of each class those the masks label at all, and all.
     """
 
     confusion: NDArray[np.int64]
     boundary: NDArray[np.int64] | None
     per_image: NDArray[np.int64]
     coverage: float
+    labelled: NDArray[np.int64]
 
     @property
     def images(self) -> int:
@@ -37,8 +39,9 @@ class Measurement:
         return len(self.per_image)
 
     def per_class(self) -> dict[str, list[float | None]]:
-        """IoU, precision, recall, over-activation and boundary IoU of each class."""
+        """IoU, precision, recall, over-activation, coverage and boundary IoU of each class."""
         values = per_class(self.confusion)
+        values["coverage"] = [float(a / b) if b else None for a, b in self.labelled]
         if self.boundary is not None:
             values["boundary_iou"] = [float(a / b) if b else None for a, b in self.boundary]
         return values
@@ -58,11 +61,15 @@ def measure(pairs: Iterable[Pair], classes: ClassTable, protocol: Protocol) -> M
     confusion = np.zeros((count, count), np.int64)
     boundary = np.zeros((count, 2), np.int64) if protocol.boundary else None
     per_image: list[NDArray[np.int64]] = []
+    of_class = np.zeros((count, 2), np.int64)
     labelled = pixels = 0
     for truth, predicted in pairs:
         if protocol.size == "center_crop":
             truth, predicted = (centre_crop(mask, protocol.crop_size) for mask in (truth, predicted))
-        matrix = confusion_matrix(truth, predicted, count, classes.ignore, protocol.ignored_as)
+        joint = joint_counts(truth, predicted)
+        matrix = confusion_of(joint, count, classes.ignore, protocol.ignored_as)
+        whole = joint[:count].sum(1)
+        of_class += np.stack([whole - joint[:count, classes.ignore], whole], 1)
         confusion += matrix
         per_image.append(np.stack([matrix.sum(1), matrix.sum(0), np.diag(matrix)], 1))
         if boundary is not None:
@@ -70,4 +77,4 @@ def measure(pairs: Iterable[Pair], classes: ClassTable, protocol: Protocol) -> M
         labelled += int(np.count_nonzero(predicted != classes.ignore))
         pixels += predicted.size
     counts = np.stack(per_image) if per_image else np.zeros((0, count, 3), np.int64)
-    return Measurement(confusion, boundary, counts, labelled / pixels if pixels else 0.0)
+    return Measurement(confusion, boundary, counts, labelled / pixels if pixels else 0.0, of_class)

@@ -1,4 +1,4 @@
-"""A trained segmenter as one file that needs none of this package: ONNX."""
+"""A trained segmenter as one file that needs none of this package: ONNX, or a program of torch.export."""
 
 import json
 from pathlib import Path
@@ -37,7 +37,7 @@ class Deployed(nn.Module):
         return upsample(scores, image.shape[-2:]).softmax(1)
 
 
-def deploy(weights: Path, target: Path, branch: int | None = None) -> ClassTable:
+def to_onnx(weights: Path, target: Path, branch: int | None = None) -> ClassTable:
     """Write the network of a weights file as ONNX; batch, height and width (from 33 pixels) stay free.
 
     Input ``image``: float32 RGB 0..255, (B, 3, H, W). Output ``probabilities``: (B, C, H, W). Class names, colours and
@@ -59,6 +59,36 @@ def deploy(weights: Path, target: Path, branch: int | None = None) -> ClassTable
         import onnxscript  # noqa: F401
     except ImportError as error:
         raise PseudomaskError("ONNX files need two more packages: pip install onnx onnxscript") from error
+    program, facts, classes = _program(weights, branch)
+    made = torch.onnx.export(program, input_names=["image"], output_names=["probabilities"], dynamo=True, verbose=False)
+    assert made is not None
+    model = made.model_proto
+    for name, value in facts.items():
+        model.metadata_props.add(key=name, value=value)
+    with atomic_path(target) as temporary:
+        temporary.write_bytes(model.SerializeToString())
+    return classes
+
+
+def to_pt2(weights: Path, target: Path, branch: int | None = None) -> ClassTable:
+    """Write the network of a weights file as a program that ``torch.export.load`` reads.
+
+    Input and output are as for :func:`to_onnx`; what lies in the metadata there are extra files here.
+
+    Returns:
+        The classes of the output's channels.
+
+    Raises:
+        PseudomaskError: the weights hold no segmenter.
+    """
+    program, facts, classes = _program(weights, branch)
+    with atomic_path(target) as temporary:
+        torch.export.save(program, temporary, extra_files=facts)
+    return classes
+
+
+def _program(weights: Path, branch: int | None) -> tuple[torch.export.ExportedProgram, dict[str, str], ClassTable]:
+    """The network as a program for images of any size, texts that describe it, its classes."""
     network, settings, classes = load_segmenter(weights, branch)
     deployed = Deployed(network, settings).eval()
     step = network.backbone.multiple
@@ -69,19 +99,12 @@ def deploy(weights: Path, target: Path, branch: int | None = None) -> ClassTable
     program = torch.export.export(
         deployed, (example,), dynamic_shapes=(sizes,), prefer_deferred_runtime_asserts_over_guards=True
     )
-    made = torch.onnx.export(program, input_names=["image"], output_names=["probabilities"], dynamo=True, verbose=False)
-    assert made is not None
-    model = made.model_proto
     facts = {
         "classes": json.dumps(classes.names),
         "palette": json.dumps(classes.palette[: len(classes)].tolist()),
         "network": settings.model_dump_json(),
     }
-    for name, value in facts.items():
-        model.metadata_props.add(key=name, value=value)
-    with atomic_path(target) as temporary:
-        temporary.write_bytes(model.SerializeToString())
-    return classes
+    return program, facts, classes
 
 
 _BATCH = torch.export.Dim("batch", min=1, max=1024)

@@ -2,30 +2,37 @@
 
 import csv
 import json
+import logging
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from pipeline.artifacts.files import atomic_path, write_text
 from pipeline.artifacts.job import Job
 from pipeline.artifacts.layout import SET_ASIDE
+from pipeline.artifacts.lineage import MadeStage, lineage
 from pipeline.artifacts.manifest import ImageRecord, Manifest
 from pipeline.artifacts.masks import MaskStore
 from pipeline.artifacts.scores import ScoreStore
-from pipeline.config.classes import ClassTable
 from pipeline.config.report import ReportStage as Settings
 from pipeline.data.images import data_root, load_record
-from pipeline.evaluation.confusion import confusion_matrix
-from pipeline.evaluation.metrics import mean_iou
-from pipeline.report.curves import line_plot
-from pipeline.report.page import Page, Strip
-from pipeline.report.pictures import RGB, data_url, heat, overlay, sheet, shrink
+from pipeline.report.curves import histogram, line_plot
+from pipeline.report.gallery import BINS, TRUTH, Gallery, Sources, last_column, make_gallery
+from pipeline.report.page import Page, Part, classes_part, figures, gallery_part, overview, table
+from pipeline.report.pictures import RGB, heat, overlay, sheet, shrink
+from pipeline.report.stages import run_graph, stage_list, warning_table
+from pipeline.stages.progress import progress
 
 __all__ = ["Inputs", "Outputs", "Settings", "run"]
+
+_log = logging.getLogger(__name__)
+_CELL = 200
 
 
 @dataclass(frozen=True)
@@ -40,110 +47,144 @@ class Inputs:
     truth: Path | None = None
     threshold: Path | None = None
 
+    @property
+    def stores(self) -> dict[str, Path]:
+        """All mask stores, the truth last."""
+        return self.masks if self.truth is None else {**self.masks, TRUTH: self.truth}
+
+    @property
+    def files(self) -> list[Path]:
+        """Everything."""
+        single = (self.manifest, self.scores, self.metrics, self.truth, self.threshold)
+        return [path for path in (*single, *self.masks.values(), *self.curves.values()) if path is not None]
+
 
 @dataclass(frozen=True)
 class Outputs:
-    """Files written: a self-contained page, and its first pictures as one sheet."""
+    """Files written: a self-contained page, and some of its pictures as one sheet."""
 
     page: Path
     sheet: Path
 
 
 def run(settings: Settings, inputs: Inputs, outputs: Outputs, job: Job) -> None:
-    """Draw page and sheet."""
-    manifest = Manifest.read(inputs.manifest)
-    metrics = None if inputs.metrics is None else json.loads(inputs.metrics.read_text())
-    gallery = _Gallery(settings, inputs, manifest, data_root(job.runtime))
-    groups, rows = [], []
-    for heading, records, names in gallery.groups():
-        pictures = [gallery.pictures(record, names) for record in records]
-        strips = [
-            Strip(gallery.title(record), [(name, data_url(picture)) for name, picture in row.items()])
-            for record, row in zip(records, pictures, strict=True)
-        ]
-        groups.append((heading, strips))
-        rows += [list(row.values()) for row in pictures]
-    page = Page(
-        settings.title, metrics, _colours(manifest.classes), groups, _plots(inputs), _set_aside(inputs.manifest)
-    )
-    write_text(outputs.page, page.html())
+    """Draw page and sheet.
+
+    Raises:
+        PseudomaskError: an image cannot be read, or no image has a mask.
+    """
+    manifest, root = Manifest.read(inputs.manifest), data_root(job.runtime)
+    sources = _sources(manifest, inputs, root)
+    gallery = make_gallery(sources, settings.thumbnail, settings.megabytes, job.runtime.threads, progress)
+    _log.info("%d of %d images shown, %d pixels", gallery.shown, len(sources.records), gallery.side)
+    made = lineage(inputs.files)
+    entries = None if inputs.metrics is None else json.loads(inputs.metrics.read_text())["entries"]
+    data = {
+        "gallery": gallery.document,
+        "entries": entries,
+        "commands": {name: _path_to_show(path, made, settings.run) for name, path in inputs.stores.items()},
+        # The page lies three folders below the working folder, in the store as in results/.
+        "base": f"../../../{os.path.relpath(root)}/",
+    }
+    parts = list(_parts(inputs, sources, gallery, entries, made))
+    write_text(outputs.page, Page(settings.title, _summary(sources, manifest), parts, data).html())
+    rows = [list(_pictures(record, sources, _CELL)) for record in _chosen(settings, sources, gallery)]
     with atomic_path(outputs.sheet) as temporary:
-        Image.fromarray(sheet(rows, settings.thumbnail)).save(temporary, quality=88)
+        Image.fromarray(sheet(rows, _CELL)).save(temporary, quality=88)
 
 
-class _Gallery:
-    """Chooses images and makes their pictures."""
-
-    def __init__(self, settings: Settings, inputs: Inputs, manifest: Manifest, root: Path) -> None:
-        self._settings, self._manifest, self._root = settings, manifest, root
-        self._truth = None if inputs.truth is None else MaskStore(inputs.truth)
-        self._scores = None if inputs.scores is None else ScoreStore(inputs.scores)
-        self._masks = {name: MaskStore(path) for name, path in inputs.masks.items()}
-
-    def groups(self) -> Iterator[tuple[str, list[ImageRecord], list[str]]]:
-        """Heading, images and names of masks to show, for each set of images that has the same masks."""
-        for split in self._manifest.splits:
-            records = self._manifest.split(split).records
-            names = [name for name, store in self._masks.items() if all(record.id in store for record in records)]
-            if not names:
-                continue
-            for word, chosen in self._choose(list(records), names[-1]).items():
-                judged = "" if word == "random" else f", by IoU of '{names[-1]}'"
-                yield f"{split}: {word} images{judged}", chosen, names
-
-    def _choose(self, records: list[ImageRecord], name: str) -> dict[str, list[ImageRecord]]:
-        """Best, random and worst images, judged by one mask store; without truth random ones; no image twice."""
-        count = 0
-        if self._truth is not None:
-            records.sort(key=lambda record: (-self._iou(record, name), record.id))
-            count = min(self._settings.images, len(records) // 3)
-        rest = records[count : len(records) - count]
-        random = [rest[index] for index in np.random.default_rng(0).permutation(len(rest))[: self._settings.images]]
-        groups = {"best": records[:count], "random": random, "worst": records[len(records) - count :][::-1]}
-        return {word: chosen for word, chosen in groups.items() if chosen}
-
-    def _iou(self, record: ImageRecord, name: str) -> float:
-        assert self._truth is not None
-        classes = self._manifest.classes
-        if record.id not in self._truth:
-            return 0.0
-        masks = self._truth[record.id], self._masks[name][record.id]
-        return mean_iou(confusion_matrix(*masks, len(classes), classes.ignore, "background"))
-
-    def pictures(self, record: ImageRecord, names: list[str]) -> dict[str, RGB]:
-        """Image, activation maps where there are some, masks, truth."""
-        side, classes = self._settings.thumbnail, self._manifest.classes
-        image = load_record(record, self._root)
-        found = {"image": shrink(image, side)}
-        if self._scores is not None and record.id in self._scores:
-            found["activation"] = shrink(heat(image, self._scores[record.id]), side)
-        for name in names:
-            found[name] = shrink(overlay(image, self._masks[name][record.id], classes), side)
-        if self._truth is not None and record.id in self._truth:
-            found["truth"] = shrink(overlay(image, self._truth[record.id], classes), side)
-        return found
-
-    def title(self, record: ImageRecord) -> str:
-        """Id and tags."""
-        tags = ", ".join(self._manifest.classes.names[index] for index in record.tags or ())
-        return f"{record.id} ({tags or 'no tags'})"
+def _sources(manifest: Manifest, inputs: Inputs, root: Path) -> Sources:
+    masks = {name: MaskStore(path) for name, path in inputs.masks.items()}
+    truth = None if inputs.truth is None else MaskStore(inputs.truth)
+    scores = None if inputs.scores is None else ScoreStore(inputs.scores)
+    stores = [*masks.values(), *([] if scores is None else [scores])] or ([] if truth is None else [truth])
+    records = [record for record in manifest if any(record.id in store for store in stores)]
+    return Sources(records, manifest.classes, root, masks, truth, scores)
 
 
-def _set_aside(manifest: Path) -> list[tuple[str, str]]:
+def _summary(sources: Sources, manifest: Manifest) -> str:
+    splits = ", ".join(f"{split} {len(manifest.split(split))}" for split in manifest.splits)
+    return f"{len(manifest)} images ({splits}), {len(sources.classes.foreground)} classes"
+
+
+def _parts(
+    inputs: Inputs, sources: Sources, gallery: Gallery, entries: list[dict[str, Any]] | None, made: list[MadeStage]
+) -> Iterator[Part]:
+    if entries is None:
+        yield Part("Results", "<p class='note'>No true masks were given, so nothing was measured.</p>")
+    else:
+        yield Part("Results", overview(entries))
+    if made:
+        yield Part("Stages", run_graph(made))
+    if entries is not None:
+        yield classes_part()
+    yield gallery_part(_gallery_note(sources, gallery))
+    yield Part("Curves", figures(_curves(inputs)))
+    yield Part("Distributions", figures(_distributions(sources, gallery)))
+    yield Part(
+        "Warnings", warning_table({name: column.warnings(sources.records) for name, column in gallery.columns.items()})
+    )
+    set_aside = _set_aside(inputs.manifest)
+    if set_aside:
+        yield Part("Set aside", table(["image", "reason"], set_aside))
+    if made:
+        yield Part("Provenance", stage_list(made))
+
+
+def _gallery_note(sources: Sources, gallery: Gallery) -> str:
+    count = len(sources.records)
+    shown = f"All {count} images of the run that have masks"
+    if gallery.shown < count:
+        shown = f"The worst, the best and random ones, {gallery.shown} of the {count} images of the run that have masks"
+    return (
+        f"{shown}, at most {gallery.side} pixels wide or high so that the page stays small; numbers are of the masks "
+        "in full size. IoU of an image is the mean over the classes in its truth or mask. Choose an image to compare "
+        "two of its layers; ? lists the keys."
+    )
+
+
+def _path_to_show(path: Path, made: list[MadeStage], run_name: str) -> str:
+    """The path a person would type for a store: through ``results/`` where a stage of the run made it."""
+    names = {stage.folder: stage.name for stage in made}
+    return f"results/{run_name}/{names[path.parent]}/{path.name}" if path.parent in names else str(path)
+
+
+def _chosen(settings: Settings, sources: Sources, gallery: Gallery) -> Iterator[ImageRecord]:
+    """Best, random and worst images of each split for the sheet."""
+    iou = last_column(gallery.columns).iou
+    draw = np.random.default_rng(0)
+    for split in sorted({split for record in sources.records for split in record.splits}):
+        own = [number for number, record in enumerate(sources.records) if split in record.splits]
+        order = sorted(own, key=lambda number: -iou[number] if np.isfinite(iou[number]) else np.inf)
+        known = int(np.isfinite(iou[own]).sum())
+        count = min(settings.images, known // 3)
+        rest = order[count : known - count] + order[known:]
+        random = [rest[place] for place in draw.permutation(len(rest))[: settings.images]]
+        for number in order[:count] + random + order[known - count : known][::-1]:
+            yield sources.records[number]
+
+
+def _pictures(record: ImageRecord, sources: Sources, side: int) -> Iterator[RGB]:
+    """Image, activation maps where there are some, masks, truth."""
+    image = load_record(record, sources.root)
+    yield shrink(image, side)
+    if sources.scores is not None and record.id in sources.scores:
+        yield shrink(heat(image, sources.scores[record.id]), side)
+    for store in sources.stores.values():
+        if record.id in store:
+            yield shrink(overlay(image, store[record.id], sources.classes), side)
+
+
+def _set_aside(manifest: Path) -> list[list[str]]:
     """Bad items the import left out."""
     path = manifest.with_name(SET_ASIDE)
     if not path.exists():
         return []
     with path.open(newline="") as stream:
-        return [(row["id"], row["reason"]) for row in csv.DictReader(stream)]
+        return [[row["id"], row["reason"]] for row in csv.DictReader(stream)]
 
 
-def _colours(classes: ClassTable) -> dict[str, str]:
-    colours = {name: "#{:02x}{:02x}{:02x}".format(*classes.palette[i]) for i, name in enumerate(classes.names) if i}
-    return {**colours, "ignored": "#{:02x}{:02x}{:02x}".format(*classes.palette[classes.ignore])}
-
-
-def _plots(inputs: Inputs) -> list[tuple[str, str]]:
+def _curves(inputs: Inputs) -> list[tuple[str, str]]:
     plots = [
         (f"losses of the {name}", line_plot(_losses(path), "step", "loss")) for name, path in inputs.curves.items()
     ]
@@ -163,3 +204,26 @@ def _losses(path: Path) -> dict[str, tuple[list[float], list[float]]]:
     # A part that sets in later has no value before.
     there = {name: [row for row in rows if row[name]] for name in names}
     return {name: ([float(r["step"]) for r in kept], [float(r[name]) for r in kept]) for name, kept in there.items()}
+
+
+def _distributions(sources: Sources, gallery: Gallery) -> Iterator[tuple[str, str]]:
+    """Image IoU and ignored share of every mask store, confidence of the scores."""
+    masks = {name: column for name, column in gallery.columns.items() if name != TRUTH}
+    iou = {name: _shares(column.iou) for name, column in masks.items()}
+    if sources.truth is not None:
+        known = {name: shares for name, shares in iou.items() if shares.any()}
+        yield "mean IoU of an image", histogram(known, "mean IoU", "share of images")
+    ignored = {name: _shares(column.ignored) for name, column in masks.items() if np.nansum(column.ignored) > 0}
+    if ignored:
+        yield "ignored pixels of an image", histogram(ignored, "share of pixels ignored", "share of images")
+    if sources.scores is not None:
+        title = f"strongest {sources.scores.score_kind} value of a pixel"
+        yield title, histogram({"scores": gallery.confidence}, "value", "share of pixels")
+
+
+def _shares(values: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Share of the known values in each of ``BINS`` equal parts of 0..1."""
+    known = values[np.isfinite(values)]
+    counts, _ = np.histogram(known, BINS, (0, 1))
+    shares: NDArray[np.float64] = counts / max(1, len(known))
+    return shares

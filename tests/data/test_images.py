@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from pipeline.artifacts.manifest import ImageRecord
-from pipeline.data.images import image_size, load_record, read_image
+from pipeline.data.images import image_size, load_preview, load_record, read_image
 from pipeline.errors import PseudomaskError
 
 RED = np.zeros((4, 6, 3), np.uint8) + np.array([200, 0, 0], np.uint8)
@@ -66,3 +66,23 @@ def test_a_replaced_image_is_noticed(tmp_path):
     saved(tmp_path, Image.fromarray(RED))
     with pytest.raises(PseudomaskError, match="is 6x4, the manifest says 7x4"):
         load_record(ImageRecord("x", "x.png", (), 4, 7, None), tmp_path)
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_preview_is_the_image_decoded_smaller(tmp_path, orientation):
+    ramp = np.linspace(0, 255, 320).astype(np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    saved(tmp_path, Image.fromarray(np.broadcast_to(ramp, (160, 320)).copy()), "x.jpg", exif=exif)
+    height, width = image_size(tmp_path / "x.jpg", "x")
+    record = ImageRecord("x", "x.jpg", ("train",), height, width, None)
+    preview, whole = load_preview(record, tmp_path, 60), load_record(record, tmp_path)
+    assert preview.shape == (height // 4, width // 4, 3)
+    assert np.abs(preview.astype(int) - whole[2::4, 2::4]).max() < 8
+    assert load_preview(record, tmp_path, 500).shape == whole.shape
+
+
+def test_a_preview_of_another_size_than_the_manifest_says_is_refused(tmp_path):
+    saved(tmp_path, Image.fromarray(RED))
+    with pytest.raises(PseudomaskError, match="is 6x4, the manifest says 5x4"):
+        load_preview(ImageRecord("x", "x.png", ("train",), 4, 5, None), tmp_path, 3)

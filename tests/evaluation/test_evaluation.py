@@ -74,7 +74,11 @@ def test_a_perfect_mask_scores_one_and_coverage_counts_open_pixels():
     assert [value for value in found.per_class()["boundary_iou"] if value is not None] == [1, 1, 1]
     half = truth.copy()
     half[:, :5] = 255
-    assert measure([(truth, half)], CLASSES, Protocol()).coverage == pytest.approx(6 / 11)
+    found = measure([(truth, half)], CLASSES, Protocol())
+    assert found.coverage == pytest.approx(6 / 11)
+    right = truth[:, 5:]
+    expected = [(right == index).sum() / (truth == index).sum() for index in range(3)]
+    assert found.per_class()["coverage"] == [*map(pytest.approx, expected), None]
 
 
 def test_the_centre_crop_is_square_and_central():

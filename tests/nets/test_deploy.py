@@ -10,7 +10,7 @@ from pipeline.config.classes import ClassTable
 from pipeline.config.network import NetworkSettings
 from pipeline.errors import PseudomaskError
 from pipeline.nets.decoders import upsample
-from pipeline.nets.deploy import deploy
+from pipeline.nets.deploy import Deployed, to_onnx, to_pt2
 from pipeline.nets.segmentation import SegmentationNetwork
 
 onnx = pytest.importorskip("onnx")
@@ -51,7 +51,25 @@ def test_onnx_equals_torch_at_any_size(tmp_path, backbone):
     assert facts["palette"][1] == CLASSES.palette[1].tolist()
 
 
+def test_an_exported_program_equals_the_network_bit_for_bit_at_any_size(tmp_path):
+    options, sizes = CASES["mobilenetv2_035"]
+    weights, network, settings = saved(tmp_path, "mobilenetv2_035", **options)
+    done = CliRunner().invoke(app, ["export", str(weights), str(tmp_path / "net.pt2"), "--to", "pt2"])
+    assert done.exit_code == 0, done.output
+    facts = {"classes": "", "palette": ""}
+    program = torch.export.load(tmp_path / "net.pt2", extra_files=facts).module()
+    deployed = Deployed(network, settings).eval()
+    for batch, height, width in sizes:
+        image = torch.rand(batch, 3, height, width) * 255
+        with torch.inference_mode():
+            torch.testing.assert_close(program(image), deployed(image), atol=0, rtol=0)
+    assert json.loads(facts["classes"]) == list(CLASSES.names)
+    assert json.loads(facts["palette"])[2] == CLASSES.palette[2].tolist()
+    with pytest.raises(PseudomaskError, match=r"absent\.safetensors"):
+        to_pt2(tmp_path / "absent.safetensors", tmp_path / "net.pt2")
+
+
 def test_what_is_no_segmenter_is_refused(tmp_path):
     with pytest.raises(PseudomaskError, match=r"absent\.safetensors"):
-        deploy(tmp_path / "absent.safetensors", tmp_path / "net.onnx")
+        to_onnx(tmp_path / "absent.safetensors", tmp_path / "net.onnx")
     assert not (tmp_path / "net.onnx").exists()

@@ -1,4 +1,7 @@
-from pipeline.report.page import Page, Strip
+import json
+import re
+
+from pipeline.report.page import Page, Part, overview, table
 
 
 def entry(name, protocol, iou):
@@ -9,28 +12,22 @@ def entry(name, protocol, iou):
     }  # fmt: skip
 
 
-def test_numbers_pictures_and_bad_items_are_there_and_names_cannot_break_the_page():
-    metrics = {"entries": [entry("masks <b>", "full", 0.5), entry("masks <b>", "centre crop 513", 0.25)]}
-    groups = [("val: best", [Strip("a<script>", [("image", "data:image/jpeg;base64,AAAA")])])]
-    html = Page("run <x>", metrics, {"cat": "#ff0000"}, groups, [], [("bad&id", "truncated")]).html()
-    for expected in (
-        "run &lt;x&gt;",
-        "masks &lt;b&gt;",
-        "a&lt;script&gt;",
-        "bad&amp;id",
-        "truncated",
-        "50.0",
-        "25.0",
-        "n/a",
-    ):
+def test_names_cannot_break_the_page_and_nothing_is_loaded():
+    parts = [
+        Part("Results", overview([entry("masks <b>", "full", 0.5)])),
+        Part("Set aside", table(["a"], [["bad&id"]])),
+    ]
+    data = {"entries": [entry("</script><script>alert(1)</script>", "full", 0.25)]}
+    html = Page("run <x> {{script}}", "3 images", parts, data).html()
+    for expected in ("run &lt;x&gt;", "masks &lt;b&gt;", "bad&amp;id", "50.0", "<a href='#set-aside'>"):
         assert expected in html
-    assert "<script>" not in html
-    assert "http" not in html
-    # Classes are listed once, for the first protocol.
-    assert html.count("masks &lt;b&gt; (val)") == 1
+    assert "masks <b>" not in html
+    assert html.count("</script>") == 2
+    text = re.search(r'<script type="application/json" id="data">(.*?)</script>', html)
+    assert json.loads(text[1]) == data
+    assert not re.search(r"(src|href)=[\"']?(https?:|//)", html)
+    assert "default-src 'none'" in html
 
 
-def test_without_truth_it_says_so():
-    html = Page("run", None, {}).html()
-    assert "nothing was measured" in html
-    assert "Set aside" not in html
+def test_a_class_without_a_number_is_not_zero():
+    assert "n/a" in overview([{**entry("a", "full", 0.5), "mean_iou": None}])

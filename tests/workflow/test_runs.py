@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 from conftest import ROOT, Workflow, kill_session
 
-from pipeline.artifacts.masks import MaskWriter
+from pipeline.artifacts.export import from_png, to_png
+from pipeline.artifacts.masks import MaskStore, MaskWriter
 from pipeline.config.classes import ClassTable
 
 STORES = ("infer_cams/scores.h5", "label_cams/masks.h5", "pseudo_masks/masks.h5", "crf_segmenter/masks.h5")
@@ -163,6 +164,17 @@ def test_two_processes_train_as_one(tmp_path):
         return [float(line.split(",")[2]) for line in text.splitlines()[1:]]
 
     assert losses("two", runtime__devices=2) == pytest.approx(losses("one"), rel=1e-5)
+
+
+def test_corrected_masks_rerun_only_what_learns_from_them(finished, tmp_path):
+    store = finished.folder / "results/tiny/pseudo_masks/masks.h5"
+    to_png(MaskStore(store), tmp_path / "png", MaskStore(store).ids[:2])
+    from_png(tmp_path / "png", tmp_path / "mine.h5", MaskStore(store).classes, MaskStore(store))
+    planned = finished.planned("--config", f"given_masks={tmp_path / 'mine.h5'}")
+    assert planned == {
+        "cam_train_segmenter", "predict", "merge_scores", "label_predictions", "predict_crf", "merge_masks",
+        "evaluation_table", "report_the_run",
+    }  # fmt: skip
 
 
 def chain(tmp_path, *overrides):

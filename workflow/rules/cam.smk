@@ -24,7 +24,7 @@ segmenter = stage(
     "train_segmenter",
     "train",
     train_settings("segmenter", cfg.segmenter, cfg.cams.split),
-    {"manifest": manifest, "masks": {"mask": pseudo_masks["masks"]}},
+    {"manifest": manifest, "masks": {"mask": learned}},
     modules=["pipeline.methods.segmenter"],
     **weight_sources(cfg.segmenter),
 )

@@ -18,13 +18,13 @@ include: "pseudo_masks.smk"
 
 
 final = "segmenter" if cfg.cotraining is None else "cotraining"
-given = {"mask": pseudo_masks["masks"]}
+given = {"mask": learned}
 if cfg.cotraining is not None:
     trust = stage(
         "confidence",
         "mark_confidence",
         ConfidenceStage(**cfg.confidence.model_dump(), background=to_masks.background),
-        {**maps, **found, "masks": pseudo_masks["masks"]},
+        {**maps, **found, "masks": learned},
     )
     given["confidence"] = trust["masks"]
 

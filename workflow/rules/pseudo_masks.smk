@@ -2,6 +2,7 @@
 
 A method sets `classifier`, the trained stage, before including this file. It then finds
 
+- `learned`: the masks to learn from, pseudo-masks or given ones
 - `pseudo_masks`: the stage that makes the masks; `maps`, `found`: what it read; `to_masks`: its settings
 - `masks`, `rows`, `shown`: see results.smk
 """
@@ -75,7 +76,9 @@ else:
         masks[refined_name] = before_crf["masks"]
     pseudo_masks = stage("pseudo_masks", "refine_crf", to_masks, {**maps, **found})
 
-masks["pseudo-mask"] = pseudo_masks["masks"]
+learned = masks["pseudo-mask"] = pseudo_masks["masks"]
+if cfg.given_masks is not None:
+    learned = masks["given masks"] = build(plan.given, ROOT / cfg.given_masks)
 rows = []
 shown = {"scores": cams["scores"], "curves": {"classifier": classifier["curves"]}}
 if cfg.threshold is not None:

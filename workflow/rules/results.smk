@@ -68,7 +68,9 @@ report_page = stage(
     "report",
     "report",
     ReportStage(
-        **cfg.report.model_dump(), title=f"{cfg.run}: {cfg.method}, seed {cfg.seed}"
+        **cfg.report.model_dump(),
+        title=f"{cfg.run}: {cfg.method}, seed {cfg.seed}",
+        run=cfg.run,
     ),
     shown,
 )
