@@ -97,14 +97,16 @@ def percent(value: float | None) -> str:
 def overview(entries: Sequence[dict[str, Any]]) -> str:
     """The rows of metrics.json as a table."""
     subsets = list(dict.fromkeys(name for entry in entries for name in entry["subsets"]))
-    header = ["masks", "split", "images", "CRF", "scales", "protocol", "labels", "seed", "mIoU %"]
+    published = ["published"] if any(entry.get("published") is not None for entry in entries) else []
+    header = ["masks", "split", "images", "CRF", "scales", "protocol", "labels", "seed", "mIoU %", *published]
     header += [f"mIoU % {name}" for name in subsets] + ["coverage %"]
     rows = []
     for entry in entries:
         scales = ", ".join(f"{scale:g}" for scale in entry["scales"]) + (" + flip" if entry["flip"] else "")
         fixed = [entry["name"], entry["split"], entry["images"], "yes" if entry["crf"] else "no", scales or "-"]
         fixed += [entry["protocol"], entry["supervision"], entry["seed"]]
-        numbers = [entry["mean_iou"], *(entry["subsets"].get(name) for name in subsets), entry["coverage"]]
+        numbers = [entry["mean_iou"], *(entry.get(name) for name in published)]
+        numbers += [*(entry["subsets"].get(name) for name in subsets), entry["coverage"]]
         cells = [percent(number) for number in numbers]
         if entry.get("deviation") is not None:
             cells[0] += f" ± {percent(entry['deviation'])}"
