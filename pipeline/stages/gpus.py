@@ -1,4 +1,4 @@
-"""A GPU of its own for each job of a machine; where a scheduler hands out GPUs, it only sees those of its job."""
+"""A GPU of its own for each job of a machine; where a scheduler hands out GPUs, those are taken as they are."""
 
 import fcntl
 import logging
@@ -27,10 +27,12 @@ def take_gpus(count: int) -> None:
         return
     import torch
 
+    there = torch.cuda.device_count()
     given = os.environ.get("CUDA_VISIBLE_DEVICES")
-    devices = [str(index) for index in range(torch.cuda.device_count())] if given is None else given.split(",")
-    if torch.cuda.device_count() == 0:
+    # A scheduler gives a job exactly what it asked for, perhaps under a number that another job's GPU has too.
+    if there == 0 or (given is not None and there == count):
         return
+    devices = [str(index) for index in range(there)] if given is None else given.split(",")
     folder = Path(tempfile.gettempdir()) / f"pseudomask-gpus-{os.getuid()}"
     os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(reserve(count, devices, folder))
 
