@@ -150,21 +150,32 @@ def masks(
 def check(
     config: Annotated[Path, typer.Argument(help="YAML with a section `data`, such as configs/datasets/voc-mini.yaml")],
 ) -> None:
-    """Read a data set as a run would, and count what is there."""
+    """Read a data set as a run would, count what is there, and set published counts beside it."""
     from pipeline.config.load import load_data, read_yaml
     from pipeline.config.runtime import RuntimeSettings
+    from pipeline.data.checking import check_lines
     from pipeline.data.images import data_root
     from pipeline.data.importing import import_manifest
 
-    settings = load_data(read_yaml(config))
-    manifest, problems = import_manifest(settings, data_root(RuntimeSettings()))
-    for split in manifest.splits:
-        part = manifest.split(split)
-        counts = {name: sum(index in (r.tags or ()) for r in part) for index, name in enumerate(manifest.classes.names)}
-        typer.echo(f"split {split}: {len(part)} images")
-        typer.echo("  " + ", ".join(f"{name} {count}" for name, count in list(counts.items())[1:]))
+    beside = config.with_name("published.yaml")
+    published = read_yaml(beside).get(config.stem, {}) if beside.is_file() else {}
+    manifest, problems = import_manifest(load_data(read_yaml(config)), data_root(RuntimeSettings()))
+    for line in check_lines(manifest, published):
+        typer.echo(line)
     for problem in problems:
         typer.echo(f"set aside: {problem.image_id}: {problem.reason}")
+
+
+@imports.command("sbd")
+def import_sbd(
+    sbd: Annotated[Path, typer.Argument(help="SBD: folder with cls/*.mat, train.txt and val.txt")],
+    voc: Annotated[Path, typer.Argument(help="VOC 2012: folder with SegmentationClass and ImageSets")],
+) -> None:
+    """Write masks and list of VOC's 10,582 training images (trainaug), as configs/datasets/voc.yaml expects them."""
+    from pipeline.data.sbd import MASKS, write_trainaug
+
+    images, from_sbd = write_trainaug(sbd, voc)
+    typer.echo(f"trainaug: {images} images (published: 10582), {from_sbd} of them with masks of SBD, in {voc / MASKS}")
 
 
 @imports.command("csv")
@@ -464,6 +475,45 @@ def reference(file: Annotated[Path, typer.Argument(help="Markdown file to write"
 
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(page())
+
+
+@app.command()
+def plan(
+    config: Annotated[Path, typer.Argument(help="configuration, such as configs/voc/ktse.yaml")],
+    snakefile: Annotated[Path, typer.Option(help="the Snakefile")] = Path("Snakefile"),
+) -> None:
+    """Say what a run would do and how much disk it may fill, stage by stage, before anything runs."""
+    import tempfile
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from pipeline.config.load import read_yaml
+    from pipeline.report.planned import overview, plan_lines, planned
+
+    with tempfile.TemporaryDirectory() as folder:
+        stages = overview(config, snakefile, Path(folder) / "plan.json")
+    header, *rows = plan_lines(planned(read_yaml(config), snakefile.resolve().parent / "configs", stages))
+    table = Table(*header, box=None)
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)
+
+
+@app.command()
+def presets(
+    configs: Annotated[Path, typer.Option(help="folder of presets")] = Path("configs"),
+    write: Annotated[Path | None, typer.Option(help="Markdown file to write; default: the terminal")] = None,
+) -> None:
+    """Every published row of the five papers, and the preset that stands for it."""
+    from pipeline.artifacts.files import write_text
+    from pipeline.report.presets import presets_page
+
+    page = presets_page(configs)
+    if write is None:
+        typer.echo(page, nl=False)
+    else:
+        write_text(write, page)
 
 
 @app.command()

@@ -20,6 +20,7 @@ class PublicWeights(Settings):
     network: NetworkSettings = Field(description="backbone it fits, and mean and deviation of the images it saw")
     trained: str = Field(description="on what")
     project: str = Field(description="who publishes it, and under which heading")
+    millions: float = Field(gt=0, description="published parameters in millions, classifier included")
     file: str = Field(description="name of the file there")
     mebibytes: float | None = Field(default=None, gt=0, description="size")
     sha256: str | None = Field(

@@ -1,7 +1,7 @@
 """The keys every method's configuration has."""
 
 from collections.abc import Iterator
-from typing import Self
+from typing import Any, Protocol, Self
 
 from pydantic import BaseModel, Field, model_validator
 
@@ -10,10 +10,22 @@ from pipeline.config.data import DataSettings
 from pipeline.config.evaluation import EvaluationSettings
 from pipeline.config.expected import Expected
 from pipeline.config.inference import InferenceSettings
+from pipeline.config.network import NetworkSettings
 from pipeline.config.refine import CrfStage
 from pipeline.config.report import ReportSettings
 from pipeline.config.runtime import RuntimeSettings
 from pipeline.config.training import TrainingSettings
+
+
+class TrainedSettings(Protocol):
+    """What settings of all objectives share."""
+
+    network: NetworkSettings
+    training: TrainingSettings
+
+    def model_dump(self, *, mode: str = ..., exclude: set[str] | None = ...) -> dict[str, Any]:
+        """As pydantic's models have it."""
+        ...
 
 
 class RunConfig(Settings):
@@ -40,15 +52,15 @@ class RunConfig(Settings):
 
     @model_validator(mode="after")
     def _batches_fit_the_devices(self) -> Self:
-        for name, training in self.trainings():
+        for name, settings in self.trained():
             try:
-                training.per_device(self.runtime.devices)
+                settings.training.per_device(self.runtime.devices)
             except ValueError as error:
-                raise ValueError(f"{name}: {error}") from None
+                raise ValueError(f"{name}.training: {error}") from None
         return self
 
-    def trainings(self) -> Iterator[tuple[str, TrainingSettings]]:
-        """Every training of the run, by the path of its settings."""
+    def trained(self) -> Iterator[tuple[str, TrainedSettings]]:
+        """Settings of everything that is trained, by their path."""
         return _find(self, ())
 
     @property
@@ -57,9 +69,9 @@ class RunConfig(Settings):
         return f"tags from {self.data.tags}"
 
 
-def _find(settings: BaseModel, path: tuple[str, ...]) -> Iterator[tuple[str, TrainingSettings]]:
+def _find(settings: BaseModel, path: tuple[str, ...]) -> Iterator[tuple[str, TrainedSettings]]:
     for name, value in settings:
-        if isinstance(value, TrainingSettings):
+        if isinstance(getattr(value, "training", None), TrainingSettings):
             yield ".".join((*path, name)), value
         elif isinstance(value, BaseModel):
             yield from _find(value, (*path, name))

@@ -61,7 +61,7 @@ def test_devices_never_change_the_batch():
     split = {"runtime__devices": 4, "segmenter__training__accumulate": 4}
     config = load_run(demo(**split), CONFIGS)
     assert config.segmenter.training.per_device(4) == 2
-    assert [name for name, _ in config.trainings()] == ["classifier.training", "segmenter.training"]
+    assert [name for name, _ in config.trained()] == ["classifier", "segmenter"]
     with pytest.raises(PseudomaskError) as error:
         load_run(demo(runtime__devices=3, segmenter__training__batch_size=12), CONFIGS)
     assert "classifier.training: batch_size 32 is no whole number of images on each of 3 devices" in str(error.value)
