@@ -39,6 +39,20 @@ def split_ids(data: DataSettings, folder: Path) -> dict[str, tuple[str, ...]]:
     return {image_id: tuple(splits) for image_id, splits in found.items()}
 
 
+def count_images(data: DataSettings, root: Path) -> dict[str, int]:
+    """Images of each split, from the lists alone.
+
+    Raises:
+        PseudomaskError: a list is missing.
+    """
+    if data.scenes is not None:
+        return dict(data.scenes.counts)
+    folder = root / data.root
+    if data.source == "coco":
+        return {name: len(_coco_split(data, folder / file).images[: data.limit]) for name, file in data.splits.items()}
+    return {name: len(read_ids(folder / file, data.limit)) for name, file in data.splits.items()}
+
+
 def source_files(data: DataSettings, root: Path, what: What) -> list[Path]:
     """The user's files that importing images (with tags), true masks or boxes reads; opens id lists alone.
 
