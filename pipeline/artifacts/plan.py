@@ -196,6 +196,19 @@ class Plan:
             write_text(Path(stage.spec), stage.document(self.runtime))
             _link(results / stage.name, Path(stage.folder))
 
+    def overview(self) -> list[dict[str, Any]]:
+        """Every stage with what an estimate of its cost needs."""
+        return [
+            {
+                "name": stage.name,
+                "kind": stage.kind,
+                "done": stage.done,
+                "settings": stage.facts["settings"],
+                "outputs": list(stage.outputs.values()),
+            }
+            for stage in self.stages.values()
+        ]
+
     def reasons(self) -> dict[str, str]:
         """Why each stage that is not done must run, compared with what ``results/<run>`` points to now."""
         return {name: self._reason(stage) for name, stage in self.stages.items() if not stage.done}
