@@ -121,8 +121,7 @@ def _estimate(
         return weights.get(json.dumps(settings["settings"], sort_keys=True), max(weights.values(), default=0))
     if "scores" in STAGE_FILES[kind]:
         if kind == "infer_scores":
-            classes = len(config.data.classes) if config.data.classes is not None else 81
-            return int(images * classes * 2 * _IMAGE // settings["stride"] ** 2)
+            return int(images * _class_count(config) * 2 * _IMAGE // settings["stride"] ** 2)
         stride = settings.get("stride", 4)
         return int(images * _TAGS * 2 * _IMAGE // stride**2)
     if "masks" in STAGE_FILES[kind]:
