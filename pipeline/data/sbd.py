@@ -59,10 +59,10 @@ def read_sbd_mask(path: Path) -> NDArray[np.uint8]:
     Raises:
         PseudomaskError: the file is missing, damaged, or no annotation of SBD.
     """
+    if not path.is_file():
+        raise PseudomaskError(f"{path} does not exist; unpack SBD completely")
     try:
         labels = np.asarray(loadmat(path)["GTcls"]["Segmentation"][0, 0])
-    except FileNotFoundError as error:
-        raise PseudomaskError(f"{path} does not exist; unpack SBD completely") from error
     except (KeyError, ValueError, IndexError, TypeError, MatReadError) as error:
         raise PseudomaskError(f"{path} is damaged or no annotation of SBD (GTcls.Segmentation): {error}") from error
     if labels.ndim != 2 or labels.dtype.kind not in "ui" or labels.max(initial=0) > 20:

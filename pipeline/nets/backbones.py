@@ -50,9 +50,12 @@ class Backbone(nn.Module):
                 f"backbone '{self._name}' cannot have output stride {settings.output_stride}; "
                 f"set network.output_stride to {self.strides[-1]} or choose another backbone"
             )
-        self.final = _final_convolution(settings) if settings.final_convolution else None
-        if self.final is not None:
+        self.final: nn.Module | None = None
+        if settings.final_convolution:
+            self.final = _final_convolution(settings)
             self.channels[-1] = self.final.conv_head.out_channels
+        elif self.multiple > 1:
+            self.final = _final_norm(settings)
         self._priors = settings.priors
         if self._priors is not None:
             stem = self._stem()
@@ -139,6 +142,18 @@ class _FinalConvolution(nn.Module):
         return result
 
 
+class _FinalNorm(nn.Module):
+    """The layer norm over channels after a vision transformer's last block; named as in timm."""
+
+    def __init__(self, norm: nn.LayerNorm) -> None:
+        super().__init__()
+        self.norm = norm
+
+    def forward(self, features: Tensor) -> Tensor:
+        result: Tensor = self.norm(features.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        return result
+
+
 def _features(settings: NetworkSettings) -> tuple[Any, int]:
     """The network in its features-only form, and what image sides must be a multiple of."""
     if settings.backbone in _OWN:
@@ -166,6 +181,15 @@ def _final_convolution(settings: NetworkSettings) -> _FinalConvolution:
             f"backbone '{settings.backbone}' has no final convolution; set network.final_convolution to false"
         )
     return _FinalConvolution(whole.conv_head, whole.bn2)
+
+
+def _final_norm(settings: NetworkSettings) -> _FinalNorm | None:
+    """What timm's features-only form of a vision transformer leaves out, and classifiers and decoders are made for."""
+    with torch.device("meta"):
+        norm = getattr(_create(settings, {"num_classes": 0}), "norm", None)
+    if not isinstance(norm, nn.LayerNorm):
+        return None
+    return _FinalNorm(nn.LayerNorm(norm.normalized_shape, norm.eps))
 
 
 def _create(settings: NetworkSettings, options: dict[str, Any]) -> Any:

@@ -9,6 +9,7 @@ from pipeline.config.network import NetworkSettings
 from pipeline.config.public_weights import public_weights
 from pipeline.nets.backbones import Backbone
 from pipeline.nets.segmentation import SegmentationNetwork
+from pipeline.nets.weights import load_backbone
 
 OWN = {"resnet101_deeplab": torchvision.models.resnet101, "vgg16_deeplab": torchvision.models.vgg16}
 
@@ -75,6 +76,19 @@ def test_annnet_sees_two_channels_more():
     assert plain.channels[-4:] == [48, 96, 192, 384]
     assert plain.strides[-4:] == [4, 8, 16, 32]
     assert sum(plain.channels[-4:]) == 720, "the width MDH's heads keep"
+
+
+def test_the_last_features_of_a_vision_transformer_are_normalised_as_its_classifier_sees_them(tmp_path):
+    theirs = timm.create_model("deit_tiny_patch16_224", num_classes=3).eval()
+    torch.nn.init.uniform_(theirs.norm.weight, 0.5, 2)
+    torch.nn.init.normal_(theirs.norm.bias)
+    torch.save(theirs.state_dict(), tmp_path / "w.pth")
+    ours = Backbone(NetworkSettings(backbone="deit_tiny_patch16_224")).eval()
+    load_backbone(ours, tmp_path / "w.pth")
+    image = torch.rand(1, 3, 224, 224)
+    with torch.inference_mode():
+        tokens = theirs.forward_features(image)[:, 1:]
+        torch.testing.assert_close(ours(image)[-1].flatten(2).transpose(1, 2), tokens, rtol=1e-4, atol=1e-4)
 
 
 def test_positions_of_a_vision_transformer_follow_the_image():
