@@ -44,7 +44,9 @@ class NetworkSettings(Settings):
     )
     decoder_channels: int | None = Field(default=None, ge=1, description="width of the decoder; null: the paper's")
     decoder_dilations: tuple[int, ...] | None = Field(
-        default=None, description="rates of the decoder's 3x3 convolutions; null: the paper's for the output stride"
+        default=None,
+        description="rates of the decoder's 3x3 convolutions; null: the paper's for the output stride; a second one of "
+        "largefov makes its 1x1 convolution fc7 a 3x3 one (DuPL)",
     )
     decoder_dropout: bool = Field(default=True, description="the paper's dropout in the decoder")
     head: Literal["linear", "hidden"] = Field(
@@ -72,8 +74,10 @@ class NetworkSettings(Settings):
             raise ValueError(f"decoder_dilations is set, but decoder '{self.decoder}' has no dilated layer; remove it")
         if self.decoder_dilations == () or min(self.decoder_dilations or (1,)) < 1:
             raise ValueError("decoder_dilations must be whole numbers from 1, at least one")
-        if self.decoder in ("largefov", "rrm") and len(self.decoder_dilations or (12,)) != 1:
-            raise ValueError(f"decoder '{self.decoder}' has one dilation")
+        if self.decoder == "rrm" and len(self.decoder_dilations or (12,)) != 1:
+            raise ValueError("decoder 'rrm' has one dilation")
+        if self.decoder == "largefov" and len(self.decoder_dilations or (12,)) > 2:
+            raise ValueError("decoder 'largefov' has one dilation or two")
         if self.head == "hidden" and self.decoder in ("deeplabv2", "rrm"):
             raise ValueError(f"decoder '{self.decoder}' ends in 3x3 convolutions; set head to linear")
         if min(self.std) <= 0:

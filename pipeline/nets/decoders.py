@@ -34,7 +34,7 @@ def _plain_decoder(settings: NetworkSettings, backbone: Backbone, classes: int) 
     deep, dropout = backbone.channels[-1], settings.decoder_dropout
     rates, width = settings.decoder_dilations, settings.decoder_channels
     if settings.decoder == "largefov":
-        return LargeFov(deep, classes, width or 1024, (rates or (12,))[0], dropout)
+        return LargeFov(deep, classes, width or 1024, rates or (12,), dropout)
     if settings.decoder == "rrm":
         return Rrm(deep, classes, width or 512, (rates or (12,))[0])
     if settings.decoder == "deeplabv2":
@@ -68,15 +68,20 @@ class Linear(nn.Module):
 
 
 class LargeFov(nn.Module):
-    """DeepLab-v1 with a large field of view (Chen et al. 2015, Sec. 4.2 and 5): fc6 dilated 3x3, fc7 1x1, fc8 1x1."""
+    """DeepLab-v1 with a large field of view (Chen et al. 2015, Sec. 4.2 and 5): fc6 dilated 3x3, fc7 1x1, fc8 1x1.
 
-    def __init__(self, channels: int, classes: int, width: int, dilation: int, dropout: bool) -> None:
+    With a second dilation fc7 is a dilated 3x3 convolution too, as in ToCo and DuPL.
+    """
+
+    def __init__(self, channels: int, classes: int, width: int, dilations: tuple[int, ...], dropout: bool) -> None:
         super().__init__()
+        dilation, *more = dilations
+        fc7 = nn.Conv2d(width, width, 3, padding=more[0], dilation=more[0]) if more else nn.Conv2d(width, width, 1)
         self.layers = nn.Sequential(
             _he(nn.Conv2d(channels, width, 3, padding=dilation, dilation=dilation)),
             nn.ReLU(inplace=True),
             _dropout(0.5, dropout),
-            _he(nn.Conv2d(width, width, 1)),
+            _he(fc7),
             nn.ReLU(inplace=True),
             _dropout(0.5, dropout),
             nn.Conv2d(width, classes, 1),

@@ -9,7 +9,8 @@ from pipeline.config.network import NetworkSettings
     [
         ({"decoder": "none", "decoder_channels": 8}, "no hidden layer"),
         ({"decoder": "pspnet", "decoder_dilations": (6,)}, "no dilated layer"),
-        ({"decoder": "largefov", "decoder_dilations": (6, 12)}, "one dilation"),
+        ({"decoder": "rrm", "decoder_dilations": (6, 12)}, "one dilation"),
+        ({"decoder": "largefov", "decoder_dilations": (6, 12, 18)}, "one dilation or two"),
         ({"decoder": "deeplabv2", "decoder_dilations": ()}, "at least one"),
         ({"decoder": "deeplabv2", "decoder_dilations": (6, 0)}, "from 1"),
         ({"std": (0.2, 0.0, 0.2)}, "std must be above 0"),

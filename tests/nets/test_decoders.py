@@ -30,6 +30,15 @@ def _expected(decoder: str, name: str) -> int:
     return aspp + (low + 2) * 48 + (304 * 9 + 2) * 256 + (256 * 9 + 2) * 256 + (256 + 1) * K
 
 
+def test_dupls_largefov_has_two_dilated_convolutions():
+    backbone = Backbone(NetworkSettings(backbone="resnet10t"))
+    wide = {"decoder": "largefov", "decoder_channels": 16, "decoder_dilations": (5, 5)}
+    net = build_decoder(NetworkSettings(backbone="resnet10t", **wide), backbone, K)
+    layers = [module for module in net.modules() if isinstance(module, torch.nn.Conv2d)]
+    assert [(layer.kernel_size, layer.dilation) for layer in layers] == [((3, 3), (5, 5))] * 2 + [((1, 1), (1, 1))]
+    assert net([torch.zeros(1, backbone.channels[-1], 7, 9)]).shape == (1, K, 7, 9)
+
+
 @pytest.mark.parametrize("name", ["resnet50", "mobilenetv2_100"])
 @pytest.mark.parametrize("decoder", ["none", "largefov", "rrm", "deeplabv2", "deeplabv3plus", "pspnet"])
 def test_decoders_have_the_papers_size_and_stride(name, decoder):

@@ -20,8 +20,8 @@ def test_networks_have_the_size_of_their_parts():
     config = load_run(read_yaml(CONFIGS / "voc/dupl.yaml"), CONFIGS)
     (objective,) = described(config, config.data.classes).values()
     assert all(parameter.is_meta for parameter in objective.parameters())
-    # DuPL's two students: ViT-B/16 without its classifier, LargeFOV of three layers, two classifiers without bias.
-    head = 9 * 768 * 512 + 512 + 512 * 512 + 512 + 512 * 21 + 21
+    # Two students: ViT-B/16 without its classifier, two dilated layers and one 1x1, two classifiers without bias.
+    head = 9 * 768 * 512 + 512 + 9 * 512 * 512 + 512 + 512 * 21 + 21
     assert millions(objective) == pytest.approx(2 * (85.80 + (head + 2 * 768 * 20) / 1e6), rel=2e-3)
 
 
