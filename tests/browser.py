@@ -61,7 +61,7 @@ class Browser:
             self._address + path, content, {"Content-Type": "application/json"}, method=method
         )
         try:
-            with urllib.request.urlopen(request, timeout=120) as answer:
+            with urllib.request.urlopen(request, timeout=600) as answer:
                 return json.load(answer)["value"]
         except urllib.error.HTTPError as error:
             raise AssertionError(json.load(error)["value"]["message"].splitlines()[0]) from error
@@ -75,7 +75,7 @@ class Browser:
         """The result of a script."""
         return self._call("POST", f"{self._session}/execute/sync", {"script": script, "args": list(arguments)})
 
-    def until(self, script: str, *arguments: Any, seconds: float = 120) -> float:
+    def until(self, script: str, *arguments: Any, seconds: float = 300) -> float:
         """Wait until a script returns something true; returns the processor time the page took, seconds."""
         before, start = self._processor_time(), time.monotonic()
         while not self.run(script, *arguments):
