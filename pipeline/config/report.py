@@ -15,7 +15,7 @@ class ReportSettings(Settings):
         default=256, ge=40, le=1024, description="longest side of a picture on the page at most, pixels"
     )
     megabytes: float = Field(
-        default=16, gt=0, le=200, description="size of the page at most; pictures shrink with the number of images"
+        default=19, gt=0, le=200, description="size of the page at most; pictures shrink with the number of images"
     )
 
 
