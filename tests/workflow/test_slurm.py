@@ -10,7 +10,7 @@ from conftest import ROOT, Workflow
 from slurm import Cluster, why_not
 
 reason = why_not()
-pytestmark = pytest.mark.skipif(reason is not None, reason=str(reason))
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(reason is not None, reason=str(reason))]
 SETTINGS = ["--profile", str(ROOT / "workflow/profiles/slurm"), "--jobs", "4"]
 # On one machine results appear at once. The plugin asks after 8 s, and if nothing ended, 18 s after that.
 SETTINGS += ["--latency-wait", "5", "--slurm-init-seconds-before-status-checks", "8"]
@@ -45,7 +45,6 @@ def test_the_whole_run_goes_through_sbatch_with_the_same_bytes(cluster, finished
     assert "Nothing to be done" in there.run().stderr
 
 
-@pytest.mark.slow
 def test_cancelled_training_is_submitted_again_and_goes_on(cluster, tmp_path):
     there = SlurmWorkflow(tmp_path)
     steps = ["--config", "classifier__training__steps=300"]
@@ -71,7 +70,6 @@ def test_cancelled_training_is_submitted_again_and_goes_on(cluster, tmp_path):
     assert "going on from step" in log.read_text()
 
 
-@pytest.mark.slow
 def test_an_unknown_partition_is_named_at_once(cluster, tmp_path):
     start = time.monotonic()
     done = SlurmWorkflow(tmp_path).run("slurm_partition=nowhere", check=False)
