@@ -17,6 +17,9 @@ from pipeline.artifacts.layout import LOG, PROVENANCE, SPEC, STAGE_FILES, shard_
 from pipeline.config.runtime import RuntimeSettings
 from pipeline.errors import PseudomaskError
 
+OVERVIEW = "PSEUDOMASK_PLAN"
+"""Environment variable naming the file that a plan hands its overview over to."""
+
 
 @dataclass(frozen=True)
 class Artifact:
@@ -208,6 +211,11 @@ class Plan:
             }
             for stage in self.stages.values()
         ]
+
+    def hand_over(self) -> None:
+        """Write the overview for whoever started this Snakemake and asked for it (`pseudomask plan`)."""
+        if OVERVIEW in os.environ:
+            write_text(Path(os.environ[OVERVIEW]), json.dumps(self.overview()))
 
     def reasons(self) -> dict[str, str]:
         """Why each stage that is not done must run, compared with what ``results/<run>`` points to now."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.artifacts.layout import SHARDED, STAGE_FILES
+from pipeline.artifacts.plan import OVERVIEW
 from pipeline.config.load import load_run
 from pipeline.config.run import RunConfig
 from pipeline.data.images import data_root
@@ -17,8 +18,6 @@ from pipeline.data.importing import count_images
 from pipeline.errors import PseudomaskError
 from pipeline.report.runs import human_size
 
-OVERVIEW = "PSEUDOMASK_PLAN"
-"""Environment variable naming the file that the Snakefile then writes its stages to."""
 _IMAGE = 375 * 500
 _MASK_BYTES = 0.05
 """Bytes of a compressed mask per pixel; true masks of VOC have 0.034, noisy pseudo-masks more."""

@@ -87,7 +87,7 @@ def test_a_few_steps_learn_two_classes_with_a_narrow_decoder(decoder):
         image[number, label, 12:36, 12:36] += 2
         mask[number, 12:36, 12:36] = label
     optimiser = torch.optim.SGD(objective.parameters(), 0.05, momentum=0.9)
-    for step in range(40):
+    for step in range(80):
         loss = sum(objective.training_step({"image": image, "mask": mask}, step).values())
         optimiser.zero_grad()
         loss.backward()

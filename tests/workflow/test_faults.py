@@ -55,7 +55,7 @@ def remount(folder: Path, option: str) -> None:
     subprocess.run(["mount", "-o", f"remount,{option}", str(folder)], check=True)
 
 
-@pytest.mark.parametrize("lost", ["train_segmenter", "infer_cams"])
+@pytest.mark.parametrize("lost", ["train_segmenter", pytest.param("infer_cams", marks=pytest.mark.slow)])
 def test_a_full_disk_is_named_and_the_run_goes_on_later(finished, small_disk, lost):
     workflow = copy_of(finished, small_disk, without=(lost,))
     used = shutil.disk_usage(small_disk).used
@@ -78,7 +78,9 @@ def test_a_read_only_disk_is_named(finished, small_disk):
     workflow.run()
 
 
-@pytest.mark.parametrize("name", ["infer_cams/scores.h5", "train_classifier/weights.safetensors"])
+@pytest.mark.parametrize(
+    "name", [pytest.param("infer_cams/scores.h5", marks=pytest.mark.slow), "train_classifier/weights.safetensors"]
+)
 def test_damage_is_named_and_made_good(finished, tmp_path, name):
     stages = {"infer_cams/scores.h5": "label_cams", "train_classifier/weights.safetensors": "infer_cams"}
     workflow = copy_of(finished, tmp_path / "copy", without=(stages[name],))

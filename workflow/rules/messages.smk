@@ -1,10 +1,6 @@
 """What a user is told: why stages run, what came out, where to look. Included last, when the plan is complete."""
 
-import json
-import os
-
-if "PSEUDOMASK_PLAN" in os.environ:
-    Path(os.environ["PSEUDOMASK_PLAN"]).write_text(json.dumps(plan.overview()))
+plan.hand_over()
 
 if workflow.is_main_process:
     for name, reason in plan.reasons().items():
