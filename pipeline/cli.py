@@ -446,6 +446,9 @@ def verify(
     """Read every result of runs and compare it with the digest taken when it was written."""
     from pipeline.artifacts.store import Run, delete, find_runs
 
+    for path in runs or []:
+        if not (path / "config.yaml").exists():
+            raise PseudomaskError(f"{path} is no run: it has no config.yaml; name folders such as results/demo-cam")
     found = [Run(path) for path in runs] if runs else find_runs(Path("results"))
     folders = {folder.path: folder for run in found for folder in run.stages.values() if folder.done}
     broken = {path: names for path, folder in folders.items() if (names := folder.damaged())}
@@ -454,6 +457,8 @@ def verify(
     if remove:
         delete([folders[path] for path in broken], Path())
     typer.echo(f"{len(folders)} results, {len(broken)} damaged{' and removed' if remove and broken else ''}")
+    if unknown := sum(not folder.digests for folder in folders.values()):
+        typer.echo(f"{unknown} of them were made before digests were kept and cannot be judged")
     if broken and not remove:
         raise typer.Exit(1)
 

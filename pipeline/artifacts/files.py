@@ -42,7 +42,9 @@ def atomic_path(target: Path) -> Iterator[Path]:
         temporary.replace(target)
     except OSError as error:
         reason = _REASONS.get(error.errno or 0)
-        if reason is None:
+        # What is refused may also be a file that is read meanwhile, such as an image.
+        elsewhere = error.errno == errno.EACCES and os.access(target.parent, os.W_OK)
+        if reason is None or elsewhere:
             raise
         raise PseudomaskError(f"{target} cannot be written: {reason}") from error
     finally:

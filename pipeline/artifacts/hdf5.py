@@ -54,7 +54,9 @@ class Store:
         try:
             file = h5py.File(self.path, "r")
         except OSError as error:
-            raise PseudomaskError(f"{self.path} is damaged or no HDF5 file; {REMEDY} ({error})") from error
+            raise PseudomaskError(
+                f"{self.path} is damaged or no HDF5 file; if a stage made it, {REMEDY} ({error})"
+            ) from error
         found = str(file.attrs.get("format", "unknown format"))
         if not found.startswith(f"pseudomask-{self.kind}-"):
             file.close()
@@ -88,7 +90,9 @@ class Store:
         try:
             yield self._file[self.group][object_name(image_id)]
         except (OSError, KeyError, RuntimeError) as error:
-            raise PseudomaskError(f"{self.path}: image '{image_id}' is damaged; {REMEDY} ({error})") from error
+            raise PseudomaskError(
+                f"{self.path}: image '{image_id}' is damaged; if a stage made it, {REMEDY} ({error})"
+            ) from error
 
 
 def merge_stores(shards: list[Path], target: Path, group: str) -> None:

@@ -6,31 +6,18 @@ timm's it shrinks in the first 1x1 convolution of a stage, dilates a stage from 
 ceiling. Weights made for the one are wrong in the other though every shape fits.
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import timm
 from torch import Tensor, nn
 
-
-class Features(NamedTuple):
-    """What timm's features-only networks say of their features."""
-
-    widths: tuple[int, ...]
-    steps: tuple[int, ...]
-
-    def channels(self) -> tuple[int, ...]:
-        """Channels of each feature map."""
-        return self.widths
-
-    def reduction(self) -> tuple[int, ...]:
-        """Image pixels per step of each."""
-        return self.steps
+from pipeline.nets.features import FeatureInfo
 
 
 class Vgg16DeepLab(nn.Module):
     """The thirteen convolutions and the poolings; layers bear the names of torchvision's file (``features.0``, ...)."""
 
-    feature_info = Features((64, 128, 256, 512, 512), (2, 4, 8, 8, 8))
+    feature_info = FeatureInfo((64, 128, 256, 512, 512), (2, 4, 8, 8, 8))
     _blocks = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
 
     def __init__(self) -> None:
@@ -62,7 +49,7 @@ class Vgg16DeepLab(nn.Module):
 class ResNet101DeepLab(nn.Module):
     """Caffe's ResNet-101 at stride 8; layers bear timm's and torchvision's names."""
 
-    feature_info = Features((64, 256, 512, 1024, 2048), (2, 4, 8, 8, 8))
+    feature_info = FeatureInfo((64, 256, 512, 1024, 2048), (2, 4, 8, 8, 8))
 
     def __init__(self) -> None:
         super().__init__()

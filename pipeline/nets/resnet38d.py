@@ -4,25 +4,10 @@ Modules bear the names of PSA's weights files (``conv1a``, ``b2.conv_branch2a``,
 classifier ``fc8`` is left aside. Strides and dilations follow the table in Ahn and Kwak (CVPR 2018, Sec. 4.1) and code.
 """
 
-from typing import NamedTuple
-
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-
-class FeatureInfo(NamedTuple):
-    """What timm's features-only networks say of their features."""
-
-    widths: tuple[int, ...]
-    steps: tuple[int, ...]
-
-    def channels(self) -> tuple[int, ...]:
-        """Channels of each feature map."""
-        return self.widths
-
-    def reduction(self) -> tuple[int, ...]:
-        """Image pixels per step of each."""
-        return self.steps
+from pipeline.nets.features import FeatureInfo
 
 
 class ResNet38d(nn.Module):

@@ -8,9 +8,7 @@ from pipeline.artifacts.files import DigestCache, atomic_path, remove_leftovers
 from pipeline.errors import PseudomaskError
 
 
-@pytest.mark.parametrize(
-    ("number", "words"), [(errno.ENOSPC, "no space is left"), (errno.EROFS, "read-only"), (errno.EACCES, "permissions")]
-)
+@pytest.mark.parametrize(("number", "words"), [(errno.ENOSPC, "no space is left"), (errno.EROFS, "read-only")])
 def test_a_disk_that_takes_nothing_is_named(tmp_path, number, words):
     target = tmp_path / "masks.h5"
     with pytest.raises(PseudomaskError, match=f"masks.h5 cannot be written: .*{words}"), atomic_path(target) as path:
@@ -37,3 +35,11 @@ def test_a_cache_that_cannot_be_opened_is_named(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(PseudomaskError, match=r"digests.sqlite cannot be opened"):
         DigestCache(tmp_path / "file/digests.sqlite")
+
+
+@pytest.mark.parametrize("writable", [True, False])
+def test_a_refused_folder_is_named_and_a_refused_image_is_not_taken_for_it(tmp_path, monkeypatch, writable):
+    monkeypatch.setattr(os, "access", lambda path, mode: writable)  # root, as in CI, may write everywhere
+    wanted = PermissionError if writable else PseudomaskError
+    with pytest.raises(wanted, match="image.jpg" if writable else "permissions"), atomic_path(tmp_path / "masks.h5"):
+        raise PermissionError(errno.EACCES, "denied", "image.jpg")

@@ -86,7 +86,7 @@ def test_a_flipped_bit_is_found_named_and_removed_on_request(place):
     folder = StageFolder(place / "store/train/a")
     digest = content_digest(folder.path / "weights")
     (folder.path / "provenance.json").write_text(json.dumps({"digests": {"weights": digest}}))
-    assert "1 results, 0 damaged" in CliRunner().invoke(app, ["verify", "results/two"]).output
+    assert CliRunner().invoke(app, ["verify", "results/two"]).output == "1 results, 0 damaged\n"
     with (folder.path / "weights").open("r+b") as stream:
         stream.seek(1000)
         stream.write(b"\1")
@@ -108,3 +108,9 @@ def test_digest_of_a_folder_is_of_names_and_contents(tmp_path):
     assert content_digest(tmp_path / "a") == content_digest(tmp_path / "b")
     (tmp_path / "b/inner/x.png").rename(tmp_path / "b/inner/y.png")
     assert content_digest(tmp_path / "a") != content_digest(tmp_path / "b")
+
+
+def test_what_cannot_be_verified_is_said(place):
+    assert "1 of them were made before digests" in CliRunner().invoke(app, ["verify", "results/two"]).output
+    with pytest.raises(PseudomaskError, match="nowhere is no run"):
+        CliRunner().invoke(app, ["verify", "nowhere"], catch_exceptions=False)

@@ -73,7 +73,7 @@ class Cluster:
         for daemon in reversed(self._daemons):
             daemon.send_signal(signal.SIGKILL)
             daemon.wait()
-        CONFIG.unlink()
+        CONFIG.unlink(missing_ok=True)
 
     def restart_controller(self) -> None:
         """Kill slurmctld if it runs, and start it from its saved state."""
