@@ -66,13 +66,13 @@ def _inspect(module: str) -> tuple[str, tuple[str, ...], frozenset[str]]:
     tree = ast.parse(path.read_text())
     inside: set[str] = set()
     outside: set[str] = set()
-    for name in _imported_names(tree):
+    for name in _take_apart(tree):
         top = name.partition(".")[0]
         if top != "pipeline":
             outside.add(top)
         elif resolved := _resolve(name):
             inside |= resolved
-    digest = hashlib.sha256(ast.unparse(_without_docstrings(tree)).encode())
+    digest = hashlib.sha256(ast.unparse(tree).encode())
     # What a module compiles or reads lies beside it: native.py and native/*.cpp, page.py and page/*.js.
     for source in sorted(path.with_suffix("").glob("*")):
         if source.is_file() and source.suffix != ".py":
@@ -80,13 +80,18 @@ def _inspect(module: str) -> tuple[str, tuple[str, ...], frozenset[str]]:
     return digest.hexdigest()[:12], tuple(sorted(inside)), frozenset(outside)
 
 
-def _imported_names(tree: ast.Module) -> set[str]:
+def _take_apart(tree: ast.Module) -> set[str]:
+    """Remove the docstrings of a tree and return the names it imports: one walk, since every dry run waits for it."""
     names: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
             names |= {f"{node.module}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            first = node.body[0] if node.body else None
+            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
+                node.body = node.body[1:] or [ast.Pass()]
     return names
 
 
@@ -104,12 +109,3 @@ def _module_file(module: str) -> Path | None:
         if path is not None and path.is_file():
             return path
     return None
-
-
-def _without_docstrings(tree: ast.Module) -> ast.Module:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            first = node.body[0] if node.body else None
-            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
-                node.body = node.body[1:] or [ast.Pass()]
-    return tree

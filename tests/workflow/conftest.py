@@ -1,12 +1,14 @@
 """Real Snakemake runs in a copy-free working folder: only results and store lie in it."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 ROOT = Path(__file__).parents[2]
 
@@ -57,9 +59,25 @@ def kill_session(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
+def copy_of(finished: Workflow, folder: Path, without: tuple[str, ...] = ()) -> Workflow:
+    """The finished run in another folder, some stages taken out."""
+    copy = Workflow(folder)
+    shutil.copytree(finished.folder, folder, symlinks=True, dirs_exist_ok=True)
+    for name in without:
+        shutil.rmtree((folder / "results/tiny" / name).resolve())
+    return copy
+
+
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory) -> Workflow:
-    """The tiny run, done once."""
-    workflow = Workflow(tmp_path_factory.mktemp("finished"))
-    workflow.run()
-    return workflow
+def finished(tmp_path_factory, worker_id) -> Workflow:
+    """The tiny run, done once; every test process has its own copy."""
+    if worker_id == "master":
+        workflow = Workflow(tmp_path_factory.mktemp("finished"))
+        workflow.run()
+        return workflow
+    shared = tmp_path_factory.getbasetemp().parent / "finished"
+    with FileLock(f"{shared}.lock"):
+        if not (shared / "results/tiny/report/provenance.json").exists():
+            shared.mkdir(exist_ok=True)
+            Workflow(shared).run()
+    return copy_of(Workflow(shared), tmp_path_factory.mktemp("finished"))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import h5py
 import pytest
-from conftest import ROOT, Workflow, kill_session
+from conftest import ROOT, Workflow, copy_of, kill_session
 
 FILES = ("infer_cams/scores.h5", "label_cams/masks.h5", "pseudo_masks/masks.h5", "crf_segmenter/masks.h5")
 FILES += ("train_classifier/weights.safetensors", "train_segmenter/weights.safetensors")
@@ -19,15 +19,6 @@ FILES += ("train_classifier/weights.safetensors", "train_segmenter/weights.safet
 
 def contents(workflow: Workflow) -> dict[str, bytes]:
     return {name: (workflow.folder / "results/tiny" / name).read_bytes() for name in FILES}
-
-
-def copy_of(finished: Workflow, folder: Path, without: tuple[str, ...] = ()) -> Workflow:
-    """The finished run in another folder, some stages taken out."""
-    copy = Workflow(folder)
-    shutil.copytree(finished.folder, folder, symlinks=True, dirs_exist_ok=True)
-    for name in without:
-        shutil.rmtree((folder / "results/tiny" / name).resolve())
-    return copy
 
 
 def verify(workflow: Workflow, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -55,7 +46,8 @@ def remount(folder: Path, option: str) -> None:
     subprocess.run(["mount", "-o", f"remount,{option}", str(folder)], check=True)
 
 
-@pytest.mark.parametrize("lost", ["train_segmenter", pytest.param("infer_cams", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("lost", ["train_segmenter", "infer_cams"])
 def test_a_full_disk_is_named_and_the_run_goes_on_later(finished, small_disk, lost):
     workflow = copy_of(finished, small_disk, without=(lost,))
     used = shutil.disk_usage(small_disk).used
@@ -79,7 +71,7 @@ def test_a_read_only_disk_is_named(finished, small_disk):
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param("infer_cams/scores.h5", marks=pytest.mark.slow), "train_classifier/weights.safetensors"]
+    "name", ["infer_cams/scores.h5", pytest.param("train_classifier/weights.safetensors", marks=pytest.mark.slow)]
 )
 def test_damage_is_named_and_made_good(finished, tmp_path, name):
     stages = {"infer_cams/scores.h5": "label_cams", "train_classifier/weights.safetensors": "infer_cams"}

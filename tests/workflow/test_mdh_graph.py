@@ -34,7 +34,7 @@ def test_from_boxes_to_a_fine_tuned_network(tmp_path):
     results = tmp_path / "results/tiny-mdh"
     rows = {row["name"]: row for row in json.loads((results / "evaluation/metrics.json").read_text())["entries"]}
     own = {"grabcut", "grouping", "proposals", "pseudo-masks 1", "pseudo-masks 2"}
-    assert rows.keys() == own | {"all background", "segnet_1", "segnet_2", "finetuned"}
+    assert rows.keys() == own | {"all background", "segnet_2", "finetuned"}
     assert all(rows[name]["images"] == 8 for name in own), "measured where no mask was given"
     assert rows["proposals"]["supervision"] == "boxes; masks of 4, subset seed 0"
     splits = Manifest.read(results / "labelled/manifest.parquet")

@@ -9,7 +9,7 @@ import time
 import numpy as np
 import pytest
 import yaml
-from conftest import ROOT, Workflow
+from conftest import ROOT, Workflow, copy_of
 from PIL import Image
 
 AFTER_PREDICTION = {"label_segmenter", "crf_segmenter", "evaluation", "report"}
@@ -105,9 +105,8 @@ def test_one_module(finished, tree, module, code, expected):
 
 
 def test_changed_and_changed_back(finished, tmp_path):
-    copy = Workflow(tmp_path / "copy")
-    shutil.copytree(finished.folder, copy.folder, symlinks=True)
-    copy.run("--config", "predict__min_probability=0.2")
+    copy = copy_of(finished, tmp_path / "copy")
+    copy.run("--config", "report__images=3")
     assert reasons(copy) == {}
     assert "Nothing to be done" in copy.run().stderr
     shutil.rmtree(copy.folder / ".snakemake")
@@ -115,8 +114,7 @@ def test_changed_and_changed_back(finished, tmp_path):
 
 
 def test_time_stamps_decide_nothing(finished, tmp_path):
-    copy = Workflow(tmp_path / "copy")
-    shutil.copytree(finished.folder, copy.folder, symlinks=True)
+    copy = copy_of(finished, tmp_path / "copy")
     for number, path in enumerate(sorted((copy.folder / "store").rglob("*"))):
         then = time.time() + (86400 if number % 2 else -86400)  # also what a clock set back leaves behind
         os.utime(path, (then, then))

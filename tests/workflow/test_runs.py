@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT, Workflow, kill_session
+from conftest import ROOT, Workflow, copy_of, kill_session
 
 from pipeline.artifacts.export import from_png, to_png
 from pipeline.artifacts.masks import MaskStore, MaskWriter
@@ -53,30 +53,6 @@ def test_lost_metadata_changes_nothing(finished):
     assert finished.planned() == set()
 
 
-@pytest.mark.parametrize(
-    ("override", "must", "must_not"),
-    [
-        (
-            "refine__crf__crf__iterations=2",
-            {"pseudo_crf", "cam_train_segmenter"},
-            {"cam_train_classifier", "pseudo_infer_cams"},
-        ),
-        ("predict__min_probability=0.2", {"predict", "evaluation_table"}, {"cam_train_segmenter", "pseudo_crf"}),
-        ("segmenter__training__steps=3", {"cam_train_segmenter", "predict"}, {"pseudo_crf"}),
-        (
-            "classifier__training__steps=3",
-            {"cam_train_classifier", "pseudo_infer_cams", "report_the_run"},
-            {"data_import"},
-        ),
-        ("runtime__workers=1", set(), {"cam_train_classifier", "report_the_run"}),
-    ],
-)
-def test_a_setting_reruns_what_depends_on_it(finished, override, must, must_not):
-    planned = finished.planned("--config", override)
-    assert must <= planned
-    assert not must_not & planned
-
-
 def test_the_dry_run_says_which_setting_changed(finished):
     done = finished.run("-n", "--config", "classifier__training__steps=3")
     said = done.stdout + done.stderr
@@ -98,8 +74,9 @@ def test_a_failing_stage_fails_the_run(finished):
 
 
 def test_sharding_changes_no_content(finished, tmp_path):
-    other = Workflow(tmp_path)
-    other.run("--config", "runtime__shards=3", "--until", "pseudo_label")
+    other = copy_of(finished, tmp_path / "copy", without=("infer_cams", "label_cams"))
+    other.run("--config", "runtime__shards=1", "--until", "pseudo_label")
+    assert len(list((other.folder / "results/tiny/infer_cams/shards").glob("*.json"))) == 1
     name = "results/tiny/label_cams/masks.h5"
     assert (other.folder / name).read_bytes() == (finished.folder / name).read_bytes()
 
@@ -124,9 +101,9 @@ def test_killed_at_any_moment_it_ends_with_the_same_bytes(finished, tmp_path):
     """SIGKILL of Snakemake and all its jobs at random moments, then run again."""
     workflow = Workflow(tmp_path)
     chance = random.Random(7)
-    for _ in range(4):
+    for _ in range(2):
         process = workflow.start()
-        time.sleep(chance.uniform(6, 14))
+        time.sleep(chance.uniform(5, 11))
         kill_session(process)
         workflow.run("--unlock")
     workflow.run()
@@ -136,8 +113,7 @@ def test_killed_at_any_moment_it_ends_with_the_same_bytes(finished, tmp_path):
 
 def test_snakemakes_marks_of_incomplete_files_stop_nothing(finished, tmp_path):
     """A killed run leaves marks; with them Snakemake 9.27 made one file, called the run finished and left the rest."""
-    copy = Workflow(tmp_path / "copy")
-    shutil.copytree(finished.folder, copy.folder, symlinks=True)
+    copy = copy_of(finished, tmp_path / "copy")
     (scores,) = (copy.folder / "store/infer_cams").glob("*/scores.h5")
     scores.unlink()
     shard = scores.parent / "shards/0-of-2.h5"
@@ -188,7 +164,7 @@ def chain(tmp_path, *overrides):
 
 
 def test_a_seminar_has_as_many_primary_models_as_asked_for(tmp_path):
-    for modules in (0, 1, 3):
+    for modules in (0, 3):
         rules = chain(tmp_path, f"modules={modules}")
         assert rules["seminar_train_ancillary"] == 1
         assert rules["seminar_train_primary"] == modules
