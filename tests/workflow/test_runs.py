@@ -87,11 +87,6 @@ def test_rulegraph_names_the_stages_of_the_method(finished):
     assert "pseudo_crf" in graph
 
 
-def test_the_snakemake_report_is_written(finished):
-    finished.run("--report", "report.zip")
-    assert (finished.folder / "report.zip").stat().st_size > 10_000
-
-
 def test_lint_is_clean():
     done = subprocess.run(Workflow(ROOT).command("--lint"), cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

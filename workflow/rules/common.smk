@@ -98,6 +98,18 @@ def outputs_of(kind, **flags):
     }
 
 
+def in_report(category, what, caption):
+    """Flag for `outputs_of`: the file enters Snakemake's report, labelled with the name of its stage."""
+
+    def labels(wildcards):
+        stages = (s.name for s in plan.stages.values() if s.key == wildcards.key)
+        return {"stage": next(stages), "file": what}
+
+    return lambda path: report(
+        path, caption=f"../report/{caption}.rst", category=category, labels=labels
+    )
+
+
 def inputs_of(wildcards):
     """Input files of the stage with this key; time stamps never decide, so they are ancient."""
     found, *_ = (s for s in plan.stages.values() if s.key == wildcards.key)

@@ -132,7 +132,11 @@ use rule import_data as join_sets with:
 
 use rule import_data as evaluate with:
     output:
-        **outputs_of("evaluate"),
+        **outputs_of(
+            "evaluate",
+            table=in_report("Numbers", "summary", "table"),
+            csv=in_report("Numbers", "per class", "classes"),
+        ),
     log:
         file_of("evaluate", LOG),
     params:
@@ -143,12 +147,8 @@ use rule import_data as report_run with:
     output:
         **outputs_of(
             "report",
-            page=lambda path: report(
-                path, caption="../report/page.rst", category="Run"
-            ),
-            sheet=lambda path: report(
-                path, caption="../report/sheet.rst", category="Run"
-            ),
+            page=in_report("Pictures", "all images", "page"),
+            sheet=in_report("Pictures", "contact sheet", "sheet"),
         ),
     log:
         file_of("report", LOG),
@@ -160,7 +160,7 @@ rule train:
     input:
         inputs_of,
     output:
-        **outputs_of("train"),
+        **outputs_of("train", curves=in_report("Training", "losses", "curves")),
     log:
         file_of("train", LOG),
     wildcard_constraints:
