@@ -4,11 +4,14 @@ import logging
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from pipeline.errors import PseudomaskError
+
+if TYPE_CHECKING:
+    from pipeline.config.run import RunConfig
 
 app = typer.Typer(
     help="Cheap labels to pseudo-masks to a segmentation network. Runs are started with snakemake; these commands look "
@@ -486,23 +489,50 @@ def reference(file: Annotated[Path, typer.Argument(help="Markdown file to write"
 def plan(
     config: Annotated[Path, typer.Argument(help="configuration, such as configs/voc/ktse.yaml")],
     snakefile: Annotated[Path, typer.Option(help="the Snakefile")] = Path("Snakefile"),
+    measure: Annotated[
+        bool, typer.Option("--measure", help="try a few steps of every training for time and GPU memory")
+    ] = False,
 ) -> None:
-    """Say what a run would do and how much disk it may fill, stage by stage, before anything runs."""
+    """Say what a run would do and how much disk it may fill, stage by stage, before anything runs.
+
+    --measure trains each network a few steps on made-up images, on this machine and with the run's crop, batch and
+    precision; neither data nor weights are needed for that.
+    """
     import tempfile
 
     from rich.console import Console
     from rich.table import Table
 
-    from pipeline.config.load import read_yaml
+    from pipeline.config.load import load_run, read_yaml
     from pipeline.report.planned import overview, plan_lines, planned
 
     with tempfile.TemporaryDirectory() as folder:
         stages = overview(config, snakefile, Path(folder) / "plan.json")
-    header, *rows = plan_lines(planned(read_yaml(config), snakefile.resolve().parent / "configs", stages))
+    raw, configs = read_yaml(config), snakefile.resolve().parent / "configs"
+    costs = _tried(load_run(raw, configs), stages) if measure else None
+    header, *rows = plan_lines(planned(raw, configs, stages), costs)
     table = Table(*header, box=None)
     for row in rows:
         table.add_row(*row)
     Console().print(table)
+
+
+def _tried(config: "RunConfig", stages: list[dict[str, Any]]) -> dict[str, tuple[str, str]]:
+    """Time and GPU memory of the trainings that are still to do, in words."""
+    from pipeline.config.training import TrainStage
+    from pipeline.report.planned import class_table, cost_words
+    from pipeline.stages.trial import measure
+
+    found = {}
+    for stage in stages:
+        if stage["kind"] == "train" and not stage["done"]:
+            typer.echo(f"trying {stage['name']} ...", err=True)
+            settings = TrainStage(**stage["settings"])
+            cost = measure(settings, class_table(config), config.runtime)
+            steps = settings.settings["training"]["steps"]
+            too_much = "does not fit", "more than there is"
+            found[stage["name"]] = too_much if cost is None else cost_words(cost.seconds, steps, cost.memory)
+    return found
 
 
 @app.command()

@@ -34,15 +34,22 @@ def built_without_memory(settings: TrainedSettings, classes: ClassTable) -> Obje
     Raises:
         PseudomaskError: as for :func:`described`.
     """
+    name = objective_name(settings)
+    module = importlib.import_module(f"pipeline.methods.{name}")
+    model: Any = module.Settings
+    alone = {key: value for key, value in _ALONE.items() if key in model.model_fields}
+    changes = {"network": settings.network.model_copy(update={"weights": None}), **alone}
+    with torch.device("meta"):
+        built: Objective = module.build(model.model_copy(settings, update=changes), classes, Path(), {})
+    return built
+
+
+def objective_name(settings: TrainedSettings) -> str:
+    """The module of this room whose objective has such settings."""
     for name in _MODULES:
-        module = importlib.import_module(f"pipeline.methods.{name}")
-        model: Any = module.Settings
+        model: Any = importlib.import_module(f"pipeline.methods.{name}").Settings
         if isinstance(settings, model):
-            alone = {key: value for key, value in _ALONE.items() if key in model.model_fields}
-            changes = {"network": settings.network.model_copy(update={"weights": None}), **alone}
-            with torch.device("meta"):
-                built: Objective = module.build(model.model_copy(settings, update=changes), classes, Path(), {})
-            return built
+            return name
     raise TypeError(f"no objective has settings of type {type(settings).__name__}")
 
 

@@ -34,7 +34,8 @@ def initialise(backbone: Backbone, settings: NetworkSettings, root: Path) -> Non
         PseudomaskError: the file is missing, damaged, holds values that are not finite or belongs to another network.
     """
     if settings.weights is None:
-        _log.info("backbone %s starts from random weights (network.weights is null)", settings.backbone)
+        if not next(backbone.parameters()).is_meta:  # such a network is only counted
+            _log.info("backbone %s starts from random weights (network.weights is null)", settings.backbone)
         return
     path = root / settings.weights
     if not path.is_file():

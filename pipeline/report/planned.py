@@ -11,6 +11,7 @@ from typing import Any
 
 from pipeline.artifacts.layout import SHARDED, STAGE_FILES
 from pipeline.artifacts.plan import OVERVIEW
+from pipeline.config.classes import ClassTable
 from pipeline.config.load import load_run
 from pipeline.config.run import RunConfig
 from pipeline.data.images import data_root
@@ -83,15 +84,31 @@ def overview(config: Path, snakefile: Path, file: Path) -> list[dict[str, Any]]:
     return found
 
 
-def plan_lines(stages: Sequence[PlannedStage]) -> list[list[str]]:
-    """A table of the stages, the sum last."""
-    rows = [["stage", "kind", "jobs", "disk at most"]]
+def plan_lines(stages: Sequence[PlannedStage], costs: Mapping[str, Sequence[str]] | None = None) -> list[list[str]]:
+    """A table of the stages, the sum last.
+
+    Args:
+        stages: of the run.
+        costs: time and memory of trainings that were tried, in words, by name of the stage.
+    """
+    further = ["time", "GPU memory"] if costs else []
+    rows = [["stage", "kind", "jobs", "disk at most", *further]]
     for stage in stages:
-        size = human_size(stage.size)
-        rows.append([stage.name, stage.kind, "cached" if stage.done else str(stage.jobs), size])
+        words = (costs or {}).get(stage.name, ("",) * len(further))
+        rows.append(
+            [stage.name, stage.kind, "cached" if stage.done else str(stage.jobs), human_size(stage.size), *words]
+        )
     missing = [stage for stage in stages if not stage.done]
-    rows.append(["all to do", "", str(sum(stage.jobs for stage in missing)), human_size(sum(s.size for s in missing))])
+    jobs, size = sum(stage.jobs for stage in missing), human_size(sum(s.size for s in missing))
+    rows.append(["all to do", "", str(jobs), size, *("" for _ in further)])
     return rows
+
+
+def cost_words(seconds: float, steps: int, memory: int | None) -> tuple[str, str]:
+    """Time of a whole training with that of a step, and memory."""
+    total = seconds * steps
+    length = f"{total / 3600:.1f} h" if total >= 5400 else f"{total / 60:.0f} min"
+    return f"{length} ({steps:,} x {seconds:.2g} s)", "" if memory is None else human_size(memory)
 
 
 def _planned(
@@ -138,16 +155,20 @@ def _images(split: object, counts: Mapping[str, int]) -> int:
 
 def _weights(config: RunConfig) -> dict[str, int]:
     """Bytes of the weights of every training, by its settings, with those of its checkpoint on top."""
-    from pipeline.config.classes import ClassTable
     from pipeline.methods.described import built_without_memory, millions
 
-    classes = ClassTable(names=tuple(f"class {number}" for number in range(_class_count(config))))
+    classes = class_table(config)
     sizes = {}
     for _, settings in config.trained():
         copies = 1 + (2 if settings.training.optimiser.kind == "sgd" else 3)
         size = int(1e6 * millions(built_without_memory(settings, classes)) * _PARAMETER * copies)
         sizes[json.dumps(settings.model_dump(mode="json"), sort_keys=True)] = size
     return sizes
+
+
+def class_table(config: RunConfig) -> ClassTable:
+    """As many classes as the run has, whatever their names."""
+    return ClassTable(names=tuple(f"class {number}" for number in range(_class_count(config))))
 
 
 def _class_count(config: RunConfig) -> int:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from pipeline.artifacts.boxes import read_box_table
 from pipeline.artifacts.checkpoint import save_weights
@@ -46,6 +47,19 @@ def run(settings: Settings, inputs: Inputs, outputs: Outputs, job: Job) -> None:
     Raises:
         PseudomaskError: images, tags or masks are missing, or the loss is not finite.
     """
+    trainer, card = prepare(settings, inputs, job)
+    trainer.fit(outputs.curves)
+    if trainer.is_main:
+        save_weights(outputs.weights, trainer.exported(), card)
+    trainer.finish()
+
+
+def prepare(settings: Settings, inputs: Inputs, job: Job) -> tuple[Trainer, dict[str, Any]]:
+    """Objective and samples in a trainer, and the card of the network it will export.
+
+    Raises:
+        PseudomaskError: images, tags or masks are missing, or a network cannot be built.
+    """
     # Imported by name, so that a stage's code digest holds its own objective and no other.
     module = importlib.import_module(f"pipeline.methods.{settings.objective}")
     objective_settings = module.Settings.model_validate(settings.settings)
@@ -78,17 +92,13 @@ def run(settings: Settings, inputs: Inputs, outputs: Outputs, job: Job) -> None:
         samples = MixedSamples(objective.streams, manifest, stores, parts, of_stream)
     else:
         samples = make(manifest, masks=stores)
-    trainer = Trainer(objective, samples, training, settings.seed, job)
-    trainer.fit(outputs.curves)
-    if trainer.is_main:
-        card = {
-            "objective": settings.objective,
-            "settings": objective_settings.model_dump(mode="json"),
-            "classes": manifest.classes.model_dump(mode="json"),
-            "seed": settings.seed,
-            "split": settings.split,
-            "images": len(manifest),
-            "torch": version("torch"),
-        }
-        save_weights(outputs.weights, trainer.exported(), card)
-    trainer.finish()
+    card = {
+        "objective": settings.objective,
+        "settings": objective_settings.model_dump(mode="json"),
+        "classes": manifest.classes.model_dump(mode="json"),
+        "seed": settings.seed,
+        "split": settings.split,
+        "images": len(manifest),
+        "torch": version("torch"),
+    }
+    return Trainer(objective, samples, training, settings.seed, job), card

@@ -100,6 +100,11 @@ class Trainer:
         self._state = _State()
 
     @property
+    def device(self) -> torch.device:
+        """Where this process trains."""
+        return self._fabric.device
+
+    @property
     def is_main(self) -> bool:
         """Whether this process writes files."""
         return bool(self._fabric.is_global_zero)
@@ -109,11 +114,12 @@ class Trainer:
         network = self.average.average if self.average is not None else self.objective.export()
         return network.state_dict()
 
-    def fit(self, curves: Path) -> None:
+    def fit(self, curves: Path | None = None, until: int | None = None) -> None:
         """Train to the last step, going on from a checkpoint if there is one.
 
         Args:
             curves: CSV of losses and learning rate, written at the end.
+            until: stop after this step; another call goes on.
 
         Raises:
             PseudomaskError: a loss is not finite, or the checkpoint is damaged.
@@ -123,7 +129,8 @@ class Trainer:
         progress = Progress(self._job.name, self._state.step, self._settings.steps, self._settings.batch_size)
         batches = iter(loader)
         last_save = time.monotonic()
-        while self._state.step < self._settings.steps:
+        last = self._settings.steps if until is None else until
+        while self._state.step < last:
             rate = self._train_step(batches)
             done = self._state.step
             if done % self._settings.log_every == 0 or done == self._settings.steps:
@@ -131,7 +138,7 @@ class Trainer:
             if time.monotonic() - last_save >= self._job.runtime.checkpoint_seconds and done < self._settings.steps:
                 self._save()
                 last_save = time.monotonic()
-        if self.is_main:
+        if curves is not None and self.is_main:
             write_text(curves, self._table())
 
     def finish(self) -> None:

@@ -2,10 +2,12 @@
 
 import pytest
 from conftest import ROOT
+from typer.testing import CliRunner
 
+from pipeline.cli import app
 from pipeline.config.load import read_yaml
 from pipeline.errors import PseudomaskError
-from pipeline.report.planned import overview, plan_lines, planned
+from pipeline.report.planned import cost_words, overview, plan_lines, planned
 
 TINY = ROOT / "tests/workflow/tiny.yaml"
 
@@ -23,6 +25,25 @@ def test_every_stage_has_jobs_and_a_size(tmp_path, monkeypatch):
     assert found["train_segmenter"].size > found["train_classifier"].size > 1e6, "the decoder is larger"
     *_, total = plan_lines(stages)
     assert total[2] == str(sum(stage.jobs for stage in stages))
+
+
+def test_trainings_are_tried_on_request(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    arguments = ["plan", str(TINY), "--snakefile", str(ROOT / "Snakefile"), "--measure"]
+    done = CliRunner().invoke(app, arguments, env={"COLUMNS": "160"})
+    assert done.exit_code == 0, done.output
+    (line,) = (line for line in done.output.splitlines() if line.strip().startswith("train_segmenter"))
+    assert "0 min (6 x " in line
+    assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "steps", "memory", "words"),
+    [(0.5, 600, None, ("5 min (600 x 0.5 s)", "")), (1.234, 20_000, 3 << 30, ("6.9 h (20,000 x 1.2 s)", "3.0 GiB"))],
+)
+def test_costs_in_words(seconds, steps, memory, words):
+    assert cost_words(seconds, steps, memory) == words
 
 
 def test_a_mistake_is_snakemakes_own(tmp_path, monkeypatch):

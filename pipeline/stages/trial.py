@@ -1,0 +1,153 @@
+"""A few steps of a training on made-up images: what it costs, before the data and the weights are there."""
+
+import time
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+
+from pipeline.artifacts.boxes import Box, write_boxes
+from pipeline.artifacts.checkpoint import save_weights
+from pipeline.artifacts.job import Job
+from pipeline.artifacts.manifest import ImageRecord, Manifest
+from pipeline.artifacts.masks import MaskWriter
+from pipeline.config.classes import ClassTable
+from pipeline.config.runtime import RuntimeSettings
+from pipeline.config.training import TrainStage
+from pipeline.stages.train import Inputs, prepare
+
+_IMAGES = 8
+_STEPS = 3
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a training takes.
+
+    Attributes:
+        seconds: of one step on the machine that tried it, mean of a few after the first.
+        memory: bytes on each GPU at most; None on a CPU.
+    """
+
+    seconds: float
+    memory: int | None
+
+
+def measure(stage: TrainStage, classes: ClassTable, runtime: RuntimeSettings) -> Cost | None:
+    """Cost of a training on one device of this machine, from a few steps in a process of their own.
+
+    Args:
+        stage: settings of the training.
+        classes: of the data set.
+        runtime: devices and precision the run will use; of several devices one is tried, with its share of the batch.
+
+    Returns:
+        The cost, or None where the memory does not suffice.
+
+    Raises:
+        PseudomaskError: the settings contradict each other.
+    """
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        try:
+            return pool.submit(_measure, stage, classes, runtime).result()
+        except (BrokenProcessPool, torch.OutOfMemoryError):
+            return None
+
+
+def _measure(stage: TrainStage, classes: ClassTable, runtime: RuntimeSettings) -> Cost:
+    with TemporaryDirectory() as folder:
+        return try_steps(stage, classes, runtime, Path(folder))
+
+
+def try_steps(
+    stage: TrainStage, classes: ClassTable, runtime: RuntimeSettings, folder: Path, size: tuple[int, int] = (375, 500)
+) -> Cost:
+    """Train a few steps from random weights on made-up images, masks and boxes.
+
+    Args:
+        stage: settings of the training.
+        classes: of the data set.
+        runtime: devices and precision of the run.
+        folder: where the made-up files go.
+        size: height and width of the images, pixels.
+
+    Raises:
+        PseudomaskError: the settings contradict each other, or a loss is not finite.
+    """
+    # On one device, the parts of the batch that others would see follow one another.
+    alone = runtime.model_copy(update={"devices": 1, "workers": 0, "data_root": folder, "checkpoint_seconds": 1e9})
+    settings = _from_random_weights(stage.settings)
+    training = settings["training"]
+    training |= {"steps": 1 + _STEPS, "accumulate": training["accumulate"] * runtime.devices}
+    training["schedule"] = {**training["schedule"], "length": None}
+    stage = TrainStage(objective=stage.objective, split="train", seed=0, settings=settings)
+    job = Job("trial", "trial", alone, folder)
+    inputs = _made_up(folder, classes, size, "heads" in settings)
+    if settings.get("pseudo"):
+        # Labels come from a network of the same form, here one that has learnt nothing.
+        before = stage.model_copy(update={"settings": settings | {"pseudo": None}})
+        trainer, card = prepare(before, inputs, job)
+        save_weights(folder / "previous.safetensors", trainer.exported(), card)
+        inputs.networks["previous"] = folder / "previous.safetensors"
+        del trainer
+    trainer, _ = prepare(stage, inputs, job)
+    trainer.fit(until=1)
+    started = _clock()
+    trainer.fit()
+    seconds = (_clock() - started) / _STEPS / runtime.devices
+    return Cost(seconds, torch.cuda.max_memory_reserved() if trainer.device.type == "cuda" else None)
+
+
+def _clock() -> float:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def _from_random_weights(settings: dict[str, Any]) -> dict[str, Any]:
+    """A copy of an objective's settings that needs no file and no earlier network."""
+    copy = settings | {"training": dict(settings["training"]), "network": settings["network"] | {"weights": None}}
+    return copy | ({"start": "backbone"} if "start" in settings else {})
+
+
+def _made_up(folder: Path, classes: ClassTable, size: tuple[int, int], mixed: bool) -> Inputs:
+    """Images of coarse noise, each with two of the classes in two boxes.
+
+    Args:
+        folder: where they are written.
+        classes: of the data set.
+        size: height and width, pixels.
+        mixed: only half the images have a true mask.
+    """
+    chance = np.random.default_rng(0)
+    height, width = size
+    records, boxes, masks = [], {}, {}
+    for number in range(_IMAGES):
+        name = f"image{number}"
+        noise = chance.integers(0, 256, (height // 8, width // 8, 3), np.uint8)
+        cv2.imwrite(str(folder / f"{name}.jpg"), cv2.resize(noise, (width, height)))
+        present = (1 + number % 2, len(classes) - 1 - number % 2)
+        corners = ((0, 0, width // 2, height // 2), (width // 3, height // 3, width, height))
+        boxes[name] = [Box(index, corner) for index, corner in zip(present, corners, strict=True)]
+        masks[name] = np.zeros(size, np.uint8)
+        for box in boxes[name]:
+            x0, y0, x1, y1 = box.corners
+            masks[name][y0:y1, x0:x1] = box.class_index
+        masks[name][:, -width // 8 :] = classes.ignore
+        records.append(ImageRecord(name, f"{name}.jpg", ("train",), height, width, tuple(sorted(set(present)))))
+    Manifest(classes, tuple(records)).write(folder / "manifest.parquet")
+    write_boxes(folder / "boxes.parquet", boxes)
+    for kind in ("mask", "pseudo", "confidence"):
+        with MaskWriter(folder / f"{kind}.h5", classes, stage="trial") as writer:
+            for number, (name, mask) in enumerate(masks.items()):
+                if not (mixed and kind == "mask" and number % 2):
+                    writer.add(name, np.minimum(mask, 1) if kind == "confidence" else mask)
+    stores = {kind: folder / f"{kind}.h5" for kind in ("mask", "pseudo", "confidence")}
+    return Inputs(folder / "manifest.parquet", stores, {}, folder / "boxes.parquet")

@@ -1,0 +1,62 @@
+"""Every training of every preset takes a few steps, with the preset's own networks, on small made-up images."""
+
+import math
+from pathlib import Path
+
+import pytest
+
+from pipeline.config.classes import ClassTable
+from pipeline.config.load import load_run, read_yaml
+from pipeline.config.runtime import RuntimeSettings
+from pipeline.config.training import TrainStage
+from pipeline.methods.described import objective_name
+from pipeline.stages.trial import measure, try_steps
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+CLASSES = ClassTable(names=("background", "disc", "square", "star"))
+RUNTIME = RuntimeSettings(device="cpu", threads=1, workers=0)
+
+
+DEMOS, PRESETS = (
+    sorted(path.relative_to(CONFIGS).as_posix() for folder in folders for path in CONFIGS.glob(f"{folder}/*.yaml"))
+    for folders in (["demo"], ["mini", "voc", "coco", "cocostuff"])
+)
+DONE = []
+
+
+def trainings(config):
+    """Objective and settings of everything a configuration trains."""
+    for _, settings in load_run(read_yaml(CONFIGS / config), CONFIGS).trained():
+        yield objective_name(settings), settings.model_dump(mode="json")
+
+
+def small(settings):
+    """The same networks and losses, fewer and smaller images."""
+    training = settings["training"] | {"accumulate": 1}
+    training["augment"] = training["augment"] | {"crop": 64, "long_side": (64, 80), "short_side": None}
+    if "heads" not in settings:
+        training["batch_size"] = 2
+    return settings | {"training": training}
+
+
+@pytest.mark.parametrize("config", [*DEMOS, *(pytest.param(name, marks=pytest.mark.slow) for name in PRESETS)])
+def test_every_training_takes_steps(tmp_path, config):
+    for number, (objective, settings) in enumerate(trainings(config)):
+        settings["network"]["weights"] = None
+        if (objective, settings) in DONE:
+            continue
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        stage = TrainStage(objective=objective, split="train", seed=0, settings=small(settings))
+        cost = try_steps(stage, CLASSES, RUNTIME, folder, (64, 80))
+        assert cost.seconds > 0
+        assert cost.memory is None
+        DONE.append((objective, settings))
+
+
+def test_a_share_of_the_batch_is_tried_where_there_are_several_devices():
+    objective, settings = next(trainings("demo/cam.yaml"))
+    stage = TrainStage(objective=objective, split="train", seed=0, settings=small(settings))
+    cost = measure(stage, CLASSES, RUNTIME.model_copy(update={"devices": 2}))
+    assert cost is not None
+    assert math.isfinite(cost.seconds)
