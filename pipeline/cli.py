@@ -495,8 +495,8 @@ def plan(
 ) -> None:
     """Say what a run would do and how much disk it may fill, stage by stage, before anything runs.
 
-    --measure trains each network a few steps on made-up images, on this machine and with the run's crop, batch and
-    precision; neither data nor weights are needed for that.
+    --measure trains each network a few steps from random weights on made-up images, on this machine, with the run's
+    crop, batch and precision.
     """
     import tempfile
 

@@ -9,7 +9,6 @@ import platform
 import resource
 import sys
 import time
-import warnings
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -40,8 +39,6 @@ def run_stage(spec: Path, shard: str | None = None, merge: int | None = None, gp
     if not spec.exists():
         raise PseudomaskError(f"{spec} does not exist; run snakemake, or name an existing stage.json")
     _keep_freed_memory()
-    # Where SLURM is installed, Fabric recommends srun even for jobs that SLURM did not start.
-    warnings.filterwarnings("ignore", "The `srun` command is available")
     document = json.loads(spec.read_text())
     if gpus and document["runtime"]["device"] != "cpu":
         take_gpus(gpus)

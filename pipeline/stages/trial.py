@@ -1,4 +1,4 @@
-"""A few steps of a training on made-up images: what it costs, before the data and the weights are there."""
+"""A few steps of a training on made-up images: what it costs, before anything runs."""
 
 import time
 from concurrent.futures import ProcessPoolExecutor

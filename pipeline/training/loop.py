@@ -4,6 +4,7 @@ import csv
 import io
 import logging
 import time
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -81,6 +82,8 @@ class Trainer:
         torch.set_num_threads(runtime.threads)
         self._settings, self._seed, self._job, self._samples = settings, seed, job, samples
         self._checkpoint = job.scratch / "training.safetensors"
+        # Where SLURM is installed, Fabric recommends srun even for jobs that SLURM did not start.
+        warnings.filterwarnings("ignore", "The `srun` command is available")
         self._fabric = Fabric(accelerator=runtime.device, devices=runtime.devices, precision=runtime.precision)
         self._fabric.launch()
         self.objective = objective.train()
