@@ -18,6 +18,7 @@ from pipeline.data.images import data_root
 from pipeline.data.importing import count_images
 from pipeline.errors import PseudomaskError
 from pipeline.report.runs import human_size
+from pipeline.report.stages import duration
 
 _IMAGE = 375 * 500
 _MASK_BYTES = 0.05
@@ -106,9 +107,7 @@ def plan_lines(stages: Sequence[PlannedStage], costs: Mapping[str, Sequence[str]
 
 def cost_words(seconds: float, steps: int, memory: int | None) -> tuple[str, str]:
     """Time of a whole training with that of a step, and memory."""
-    total = seconds * steps
-    length = f"{total / 3600:.1f} h" if total >= 5400 else f"{total / 60:.0f} min"
-    return f"{length} ({steps:,} x {seconds:.2g} s)", "" if memory is None else human_size(memory)
+    return f"{duration(seconds * steps)} ({steps:,} x {seconds:.2g} s)", "" if memory is None else human_size(memory)
 
 
 def _planned(
