@@ -12,6 +12,9 @@ from pipeline.artifacts.files import atomic_path
 from pipeline.config.classes import ClassTable
 from pipeline.errors import PseudomaskError
 
+_FORMAT = ("v110", "v110")
+"""HDF5 1.10 and later can read it. In older forms each image costs 3 KiB beside its pixels, here 0.4."""
+
 REMEDY = "`pseudomask verify --remove` has the next run make it again"
 
 
@@ -23,7 +26,7 @@ def object_name(image_id: str) -> str:
 @contextmanager
 def new_store(path: Path, kind: str, version: int, classes: ClassTable, facts: dict[str, str]) -> Iterator[Any]:
     """A new HDF5 file that appears under its name when the block ends without an error."""
-    with atomic_path(path) as temporary, h5py.File(temporary, "w", libver=("earliest", "v110")) as file:
+    with atomic_path(path) as temporary, h5py.File(temporary, "w", libver=_FORMAT) as file:
         file.attrs["format"] = f"pseudomask-{kind}-{version}"
         file.attrs["classes"] = classes.model_dump_json()
         file.attrs["class_names"] = list(classes.names)
@@ -101,7 +104,7 @@ def merge_stores(shards: list[Path], target: Path, group: str) -> None:
     Raises:
         PseudomaskError: two shards hold the same image.
     """
-    with atomic_path(target) as temporary, h5py.File(temporary, "w", libver=("earliest", "v110")) as merged:
+    with atomic_path(target) as temporary, h5py.File(temporary, "w", libver=_FORMAT) as merged:
         for number, shard in enumerate(shards):
             with h5py.File(shard, "r") as part:
                 if number == 0:

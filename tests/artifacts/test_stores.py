@@ -78,6 +78,16 @@ def test_merge_keeps_order_palette_and_bytes(tmp_path):
         np.testing.assert_array_equal(file[file["masks/c"].attrs["PALETTE"]][()], CLASSES.palette)
 
 
+def test_an_image_costs_little_beside_its_pixels(tmp_path):
+    for shard in (0, 1):
+        write(tmp_path / f"{shard}.h5", [f"image{shard}{number:03d}" for number in range(500)])
+    merge_masks([tmp_path / "0.h5", tmp_path / "1.h5"], tmp_path / "all.h5")
+    for name, count in (("0.h5", 500), ("all.h5", 1000)):
+        with h5py.File(tmp_path / name) as file:
+            pixels = sum(image.id.get_storage_size() for image in file["masks"].values())
+        assert (tmp_path / name).stat().st_size - pixels < 600 * count, name
+
+
 def test_merge_refuses_an_image_in_two_shards(tmp_path):
     write(tmp_path / "0.h5", ["a"])
     write(tmp_path / "1.h5", ["a"])
