@@ -93,6 +93,16 @@ class Cluster:
         lines = self.run("squeue", "-h", "-t", state, "-o", "%i %k").splitlines()
         return [(line.split(maxsplit=1)[0], line.split(maxsplit=1)[-1]) for line in lines]
 
+    def ended(self) -> list[tuple[str, str]]:
+        """Ids and states of jobs that ended in the last minutes."""
+        lines = self.run("squeue", "-h", "-t", "all", "-o", "%i %T").splitlines()
+        found = [(line.split()[0], line.split()[1]) for line in lines]
+        return [(job, state) for job, state in found if state not in ("PENDING", "RUNNING", "COMPLETING")]
+
+    def node_of(self, job: str) -> str:
+        """Where a job ran."""
+        return self.run("squeue", "-h", "-t", "all", "-j", job, "-o", "%N").strip()
+
     def _daemon(self, command: list[str]) -> None:
         log = (self._folder / "log" / f"{command[0]}-{len(self._daemons)}.out").open("wb")
         # Beside this file the daemons look for gres.conf and cgroup.conf.
@@ -128,6 +138,7 @@ GresTypes=gpu
 ReturnToService=2
 SlurmdParameters=config_overrides
 KillWait=2
+MinJobAge=3000
 PropagateResourceLimits=NONE
 AccountingStorageType=accounting_storage/none
 {nodes}PartitionName=cpu Nodes=node0,node1 Default=YES MaxTime=60 State=UP

@@ -76,3 +76,23 @@ def test_an_unknown_partition_is_named_at_once(cluster, tmp_path):
     assert done.returncode
     assert "nowhere" in done.stderr or "partition" in done.stderr
     assert time.monotonic() - start < 120
+
+
+def test_a_job_out_of_time_is_submitted_again_with_more_and_goes_on(cluster, tmp_path):
+    there = SlurmWorkflow(tmp_path)
+    minutes = ["--default-resources", "mem_mb=attempt * 4000", "runtime=attempt * attempt"]
+    there.run("--config", "classifier__training__steps=1500", "--until", "cam_train_classifier", *minutes)
+    assert "TIMEOUT" in {state for _, state in cluster.ended()}
+    assert "going on from step" in (tmp_path / "results/tiny/train_classifier/log.txt").read_text()
+
+
+def test_a_drained_node_gets_no_job(cluster, tmp_path):
+    before = {job for job, _ in cluster.ended()}
+    cluster.run("scontrol", "update", "nodename=node0", "state=drain", "reason=test")
+    try:
+        SlurmWorkflow(tmp_path).run("--until", "data_truth")
+    finally:
+        cluster.run("scontrol", "update", "nodename=node0", "state=resume")
+    made = {job for job, _ in cluster.ended()} - before
+    assert len(made) == 3
+    assert {cluster.node_of(job) for job in made} == {"node1"}
