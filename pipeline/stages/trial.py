@@ -128,12 +128,14 @@ def _made_up(folder: Path, classes: ClassTable, size: tuple[int, int], mixed: bo
     """
     chance = np.random.default_rng(0)
     height, width = size
+    foreground = len(classes) - 1
     records, boxes, masks = [], {}, {}
     for number in range(_IMAGES):
         name = f"image{number}"
         noise = chance.integers(0, 256, (height // 8, width // 8, 3), np.uint8)
         cv2.imwrite(str(folder / f"{name}.jpg"), cv2.resize(noise, (width, height)))
-        present = (1 + number % 2, len(classes) - 1 - number % 2)
+        shift = number % min(2, foreground)
+        present = (1 + shift, foreground - shift)
         corners = ((0, 0, width // 2, height // 2), (width // 3, height // 3, width, height))
         boxes[name] = [Box(index, corner) for index, corner in zip(present, corners, strict=True)]
         masks[name] = np.zeros(size, np.uint8)

@@ -54,6 +54,12 @@ def test_every_training_takes_steps(tmp_path, config):
         DONE.append((objective, settings))
 
 
+def test_one_class_is_enough(tmp_path):
+    objective, settings = next(trainings("demo/cam.yaml"))
+    stage = TrainStage(objective=objective, split="train", seed=0, settings=small(settings))
+    assert try_steps(stage, ClassTable(names=("background", "only")), RUNTIME, tmp_path, (64, 80)).seconds > 0
+
+
 def test_a_share_of_the_batch_is_tried_where_there_are_several_devices():
     objective, settings = next(trainings("demo/cam.yaml"))
     stage = TrainStage(objective=objective, split="train", seed=0, settings=small(settings))
