@@ -530,8 +530,8 @@ def _tried(config: "RunConfig", stages: list[dict[str, Any]]) -> dict[str, tuple
             settings = TrainStage(**stage["settings"])
             cost = measure(settings, class_table(config), config.runtime)
             steps = settings.settings["training"]["steps"]
-            too_much = "does not fit", "more than there is"
-            found[stage["name"]] = too_much if cost is None else cost_words(cost.seconds, steps, cost.memory)
+            failed = "out of memory, or killed", ""
+            found[stage["name"]] = failed if cost is None else cost_words(cost.seconds, steps, cost.memory)
     return found
 
 

@@ -49,7 +49,7 @@ def measure(stage: TrainStage, classes: ClassTable, runtime: RuntimeSettings) ->
         runtime: devices and precision the run will use; of several devices one is tried, with its share of the batch.
 
     Returns:
-        The cost, or None where the memory does not suffice.
+        The cost, or None where the memory did not suffice or the process was killed.
 
     Raises:
         PseudomaskError: the settings contradict each other.
