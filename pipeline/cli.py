@@ -495,8 +495,8 @@ def plan(
 ) -> None:
     """Say what a run would do and how much disk it may fill, stage by stage, before anything runs.
 
-    --measure trains each network a few steps from random weights on made-up images, on this machine, with the run's
-    crop, batch and precision.
+    --measure takes the last few steps of each training, when every loss has set in, from random weights on made-up
+    images, on this machine, with the run's crop, batch and precision.
     """
     import tempfile
 

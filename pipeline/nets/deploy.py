@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 
 import torch
+from timm.layers.helpers import to_2tuple
+from timm.layers.pool2d_same import AvgPool2dSame
 from torch import Tensor, nn
 
 from pipeline.artifacts.files import atomic_path
@@ -90,6 +92,7 @@ def to_pt2(weights: Path, target: Path, branch: int | None = None) -> ClassTable
 def _program(weights: Path, branch: int | None) -> tuple[torch.export.ExportedProgram, dict[str, str], ClassTable]:
     """The network as a program for images of any size, texts that describe it, its classes."""
     network, settings, classes = load_segmenter(weights, branch)
+    _fix_padding(network)
     deployed = Deployed(network, settings).eval()
     step = network.backbone.multiple
     # Two images of unequal sides, so that no size is taken for a constant.
@@ -105,6 +108,16 @@ def _program(weights: Path, branch: int | None) -> tuple[torch.export.ExportedPr
         "network": settings.model_dump_json(),
     }
     return program, facts, classes
+
+
+def _fix_padding(network: nn.Module) -> None:
+    """Give timm's poolings of stride one the padding they compute from the image's size by ceil(), unknown to files."""
+    for parent in list(network.modules()):
+        for name, child in parent.named_children():
+            if isinstance(child, AvgPool2dSame) and child.stride == (1, 1):
+                height, width = (side - 1 for side in to_2tuple(child.kernel_size))
+                zeros = nn.ZeroPad2d((width // 2, width - width // 2, height // 2, height - height // 2))
+                setattr(parent, name, nn.Sequential(zeros, nn.AvgPool2d(child.kernel_size, 1)))
 
 
 _BATCH = torch.export.Dim("batch", min=1, max=1024)

@@ -106,8 +106,9 @@ def plan_lines(stages: Sequence[PlannedStage], costs: Mapping[str, Sequence[str]
 
 
 def cost_words(seconds: float, steps: int, memory: int | None) -> tuple[str, str]:
-    """Time of a whole training with that of a step, and memory."""
-    return f"{duration(seconds * steps)} ({steps:,} x {seconds:.2g} s)", "" if memory is None else human_size(memory)
+    """Time of a whole training at most, with that of one of its last steps, and memory."""
+    time = f"at most {duration(seconds * steps)} ({steps:,} x {seconds:.2g} s)"
+    return time, "" if memory is None else human_size(memory)
 
 
 def _planned(

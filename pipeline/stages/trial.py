@@ -32,7 +32,7 @@ class Cost:
     """What a training takes.
 
     Attributes:
-        seconds: of one step on the machine that tried it, mean of a few after the first.
+        seconds: of one of the last steps on the machine that tried it, mean of a few.
         memory: bytes on each GPU at most; None on a CPU.
     """
 
@@ -69,7 +69,7 @@ def _measure(stage: TrainStage, classes: ClassTable, runtime: RuntimeSettings) -
 def try_steps(
     stage: TrainStage, classes: ClassTable, runtime: RuntimeSettings, folder: Path, size: tuple[int, int] = (375, 500)
 ) -> Cost:
-    """Train a few steps from random weights on made-up images, masks and boxes.
+    """Train the last few steps, when every loss has set in, from random weights on made-up images, masks and boxes.
 
     Args:
         stage: settings of the training.
@@ -85,7 +85,8 @@ def try_steps(
     alone = runtime.model_copy(update={"devices": 1, "workers": 0, "data_root": folder, "checkpoint_seconds": 1e9})
     settings = _from_random_weights(stage.settings)
     training = settings["training"]
-    training |= {"steps": 1 + _STEPS, "accumulate": training["accumulate"] * runtime.devices}
+    steps = max(training["steps"], 1 + _STEPS)
+    training |= {"steps": steps, "accumulate": training["accumulate"] * runtime.devices}
     training["schedule"] = {**training["schedule"], "length": None}
     stage = TrainStage(objective=stage.objective, split="train", seed=0, settings=settings)
     job = Job("trial", "trial", alone, folder)
@@ -98,7 +99,8 @@ def try_steps(
         inputs.networks["previous"] = folder / "previous.safetensors"
         del trainer
     trainer, _ = prepare(stage, inputs, job)
-    trainer.fit(until=1)
+    trainer.skip_to(steps - 1 - _STEPS)
+    trainer.fit(until=steps - _STEPS)
     started = _clock()
     trainer.fit()
     seconds = (_clock() - started) / _STEPS / runtime.devices

@@ -144,6 +144,10 @@ class Trainer:
         if curves is not None and self.is_main:
             write_text(curves, self._table())
 
+    def skip_to(self, step: int) -> None:
+        """Go on at ``step`` as if the steps before had been taken: to try what a late one costs."""
+        self._state.step = step
+
     def finish(self) -> None:
         """Remove the checkpoint once the outputs exist."""
         if self.is_main:

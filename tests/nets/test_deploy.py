@@ -17,6 +17,7 @@ onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
 CLASSES = ClassTable(names=("background", "disc", "square"))
 CASES = {
+    "resnet10t": ({"decoder": "deeplabv3plus", "output_stride": 16}, [(1, 65, 83), (3, 120, 97)]),
     "mobilenetv2_035": ({"decoder": "deeplabv3plus", "output_stride": 16}, [(1, 65, 83), (3, 120, 97)]),
     "vit_tiny_patch16_224": ({"decoder": "largefov", "decoder_channels": 32}, [(1, 64, 80), (2, 112, 96)]),
 }
@@ -32,7 +33,10 @@ def saved(folder, backbone, **options):
     return path, network, settings
 
 
-@pytest.mark.parametrize("backbone", ["mobilenetv2_035", pytest.param("vit_tiny_patch16_224", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "backbone",
+    [name if name == "resnet10t" else pytest.param(name, marks=pytest.mark.slow) for name in CASES],
+)
 def test_onnx_equals_torch_at_any_size(tmp_path, backbone):
     options, sizes = CASES[backbone]
     weights, network, settings = saved(tmp_path, backbone, **options)
@@ -52,8 +56,8 @@ def test_onnx_equals_torch_at_any_size(tmp_path, backbone):
 
 
 def test_an_exported_program_equals_the_network_bit_for_bit_at_any_size(tmp_path):
-    options, sizes = CASES["mobilenetv2_035"]
-    weights, network, settings = saved(tmp_path, "mobilenetv2_035", **options)
+    options, sizes = CASES["resnet10t"]
+    weights, network, settings = saved(tmp_path, "resnet10t", **options)
     done = CliRunner().invoke(app, ["export", str(weights), str(tmp_path / "net.pt2"), "--to", "pt2"])
     assert done.exit_code == 0, done.output
     facts = {"classes": "", "palette": ""}

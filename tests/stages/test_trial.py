@@ -65,3 +65,12 @@ def test_a_share_of_the_batch_is_tried_where_there_are_several_devices(tmp_path)
     stage = TrainStage(objective=objective, split="train", seed=0, settings=small(settings))
     cost = try_steps(stage, CLASSES, RUNTIME.model_copy(update={"devices": 2}), tmp_path, (64, 80))
     assert math.isfinite(cost.seconds)
+
+
+def test_the_steps_tried_have_every_loss(tmp_path, caplog):
+    caplog.set_level("INFO")
+    objective, settings = next(trainings("demo/dupl.yaml"))
+    stage = TrainStage(objective=objective, split="train", seed=0, settings=small(settings))
+    try_steps(stage, CLASSES, RUNTIME, tmp_path, (64, 80))
+    for loss in ("classification", "segmentation", "regularisation"):
+        assert loss in caplog.text

@@ -5,24 +5,25 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
+from dry_run import dry_run
 from filelock import FileLock
 
 ROOT = Path(__file__).parents[2]
 
 
 class Workflow:
-    """A folder in which the project's Snakefile runs with a tiny configuration."""
+    """A folder in which a project's Snakefile runs, with a tiny configuration unless another is named."""
 
-    def __init__(self, folder: Path, config: str = "tests/workflow/tiny.yaml") -> None:
-        self.folder, self.config = folder, ROOT / config
+    def __init__(self, folder: Path, config: str = "tests/workflow/tiny.yaml", tree: Path = ROOT) -> None:
+        self.folder, self.config, self.tree = folder, ROOT / config, tree
         self.data = ROOT / "tests"  # a data root elsewhere must not matter to generated scenes
 
     def command(self, *arguments: str) -> list[str]:
-        base = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--cores", "2"]
-        return [*base, "--configfile", str(self.config), *arguments]
+        return [sys.executable, "-m", "snakemake", *self._arguments, *arguments]
 
     def run(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
@@ -42,15 +43,31 @@ class Workflow:
             stderr=subprocess.DEVNULL,
         )
 
+    def dry(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        done = dry_run([*self._arguments, *arguments], self.folder, self.environment)
+        if check and done.returncode:
+            raise AssertionError(done.stdout + done.stderr)
+        return done
+
+    def counted(self, *arguments: str) -> Counter[str]:
+        """Rules a dry run would execute, with the number of their jobs."""
+        done = self.dry(*arguments)
+        lines = (done.stdout + done.stderr).splitlines()
+        rules = Counter(line.split()[1].rstrip(":") for line in lines if line.startswith(("rule ", "localrule ")))
+        del rules["all"]
+        return rules
+
     def planned(self, *arguments: str) -> set[str]:
         """Rules a dry run would execute."""
-        done = self.run("-n", *arguments)
-        lines = (done.stdout + done.stderr).splitlines()
-        return {line.split()[1].rstrip(":") for line in lines if line.startswith(("rule ", "localrule "))} - {"all"}
+        return set(self.counted(*arguments))
+
+    @property
+    def _arguments(self) -> list[str]:
+        return ["--snakefile", str(self.tree / "Snakefile"), "--cores", "2", "--configfile", str(self.config)]
 
     @property
     def environment(self) -> dict[str, str]:
-        return {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PSEUDOMASK_DATA": str(self.data)}
+        return {**os.environ, "PYTHONPATH": str(self.tree), "OMP_NUM_THREADS": "1", "PSEUDOMASK_DATA": str(self.data)}
 
 
 def kill_session(process: subprocess.Popen[bytes]) -> None:

@@ -12,7 +12,7 @@ TINY = "tests/workflow/tiny_asdt.yaml"
 
 def keys(workflow, *overrides):
     """Keys of the stages each rule would make in an empty folder."""
-    done = workflow.run("-n", *(["--config", *overrides] if overrides else []))
+    done = workflow.dry(*(["--config", *overrides] if overrides else []))
     found, rule = {}, ""
     for line in (done.stdout + done.stderr).splitlines():
         words = line.split()
@@ -69,8 +69,8 @@ def test_parts_can_be_left_out(tmp_path):
 
 def test_strategy_i_has_a_student_alone(tmp_path):
     workflow = Workflow(tmp_path, TINY)
-    refused = workflow.run("-n", "--config", "model__strategy=I", check=False)
+    refused = workflow.dry("--config", "model__strategy=I", check=False)
     assert "strategy I has no output 'maximum'" in refused.stdout + refused.stderr
-    done = workflow.run("-n", "--config", "model__strategy=I", "pseudo_masks__output=student")
+    done = workflow.dry("--config", "model__strategy=I", "pseudo_masks__output=student")
     assert "predict_student" in done.stderr + done.stdout
     assert "predict_maximum" not in done.stderr + done.stdout

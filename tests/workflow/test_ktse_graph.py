@@ -2,31 +2,18 @@
 
 import csv
 import json
-import subprocess
-import sys
 
-from conftest import ROOT, Workflow
+from conftest import Workflow
 
 from pipeline.artifacts.masks import MaskStore
 
 
 def planned(folder, *overrides, config="configs/demo/ktse.yaml"):
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--cores", "1", "-n"]
-    command += ["--configfile", str(ROOT / config), "--config", "seed=0", *overrides]
-    environment = Workflow(folder).environment
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return {
-        line.split()[1].rstrip(":") for line in done.stdout.splitlines() if line.startswith(("rule ", "localrule "))
-    }
+    return Workflow(folder, config).planned("--config", "seed=0", *overrides)
 
 
 def test_from_tags_to_joined_networks(tmp_path):
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--cores", "2"]
-    command += ["--configfile", str(ROOT / "tests/workflow/tiny_ktse.yaml")]
-    environment = Workflow(tmp_path).environment
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+    Workflow(tmp_path, "tests/workflow/tiny_ktse.yaml").run()
     results = tmp_path / "results/tiny-ktse"
     metrics = json.loads((results / "evaluation/metrics.json").read_text())
     names = {entry["name"] for entry in metrics["entries"]}

@@ -1,36 +1,19 @@
 """Method `mdh`: the whole graph once, and what its switches change."""
 
 import json
-import subprocess
-import sys
-from collections import Counter
 
 import numpy as np
 import pytest
-from conftest import ROOT, Workflow
+from conftest import Workflow
 
 from pipeline.artifacts.manifest import Manifest
 from pipeline.artifacts.masks import MaskStore
 
-
-def snakemake(folder, *arguments, config="configs/demo/mdh.yaml"):
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--cores", "2"]
-    command += ["--configfile", str(ROOT / config), *arguments]
-    return subprocess.run(
-        command, cwd=folder, capture_output=True, text=True, env=Workflow(folder).environment, check=False
-    )
-
-
-def planned(folder, *overrides):
-    done = snakemake(folder, "-n", "--config", "seed=0", *overrides)
-    assert done.returncode == 0, done.stdout + done.stderr
-    lines = done.stdout.splitlines()
-    return Counter(line.split()[1].rstrip(":") for line in lines if line.startswith(("rule ", "localrule ")))
+DEMO = "configs/demo/mdh.yaml"
 
 
 def test_from_boxes_to_a_fine_tuned_network(tmp_path):
-    done = snakemake(tmp_path, config="tests/workflow/tiny_mdh.yaml")
-    assert done.returncode == 0, done.stdout + done.stderr
+    Workflow(tmp_path, "tests/workflow/tiny_mdh.yaml").run()
     results = tmp_path / "results/tiny-mdh"
     rows = {row["name"]: row for row in json.loads((results / "evaluation/metrics.json").read_text())["entries"]}
     own = {"grabcut", "grouping", "proposals", "pseudo-masks 1", "pseudo-masks 2"}
@@ -57,14 +40,15 @@ def test_from_boxes_to_a_fine_tuned_network(tmp_path):
 
 
 def test_rounds_are_a_chain(tmp_path):
+    workflow = Workflow(tmp_path, DEMO)
     for rounds in (1, 3):
-        rules = planned(tmp_path, f"rounds={rounds}")
+        rules = workflow.counted("--config", f"rounds={rounds}")
         assert rules["mdh_train_annnet"] == rules["mdh_pseudo_masks"] == rules["mdh_train_segnet"] == rounds
-    assert planned(tmp_path, "rounds=3", "segnets=last")["mdh_train_segnet"] == 1
+    assert workflow.counted("--config", "rounds=3", "segnets=last")["mdh_train_segnet"] == 1
 
 
 def test_sources_of_proposals_can_be_chosen(tmp_path):
-    rules = planned(tmp_path, "proposals={sources: [grouping]}")
+    rules = Workflow(tmp_path, DEMO).counted("--config", "proposals={sources: [grouping]}")
     assert "mdh_grabcut" not in rules
     assert rules["mdh_fuse_proposals"] == 1
 
@@ -79,6 +63,6 @@ def test_sources_of_proposals_can_be_chosen(tmp_path):
     ],
 )
 def test_settings_that_do_not_fit_are_refused(tmp_path, override, message):
-    done = snakemake(tmp_path, "-n", "--config", *override.split())
+    done = Workflow(tmp_path, DEMO).dry("--config", *override.split(), check=False)
     assert done.returncode != 0
     assert message in done.stdout + done.stderr

@@ -30,7 +30,12 @@ def test_every_stage_has_jobs_and_a_size(tmp_path, monkeypatch):
 def test_trainings_are_tried_on_request(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    arguments = ["plan", str(TINY), "--snakefile", str(ROOT / "Snakefile"), "--measure"]
+    config = tmp_path / "one.yaml"
+    config.write_text(
+        "extends: [demo/supervised.yaml]\nruntime: {device: cpu, threads: 1}\n"
+        "segmenter: {training: {steps: 6, batch_size: 4, augment: {long_side: [64, 80], crop: 64}}}\n"
+    )
+    arguments = ["plan", str(config), "--snakefile", str(ROOT / "Snakefile"), "--measure"]
     done = CliRunner().invoke(app, arguments, env={"COLUMNS": "160"})
     assert done.exit_code == 0, done.output
     (line,) = (line for line in done.output.splitlines() if line.strip().startswith("train_segmenter"))
@@ -41,8 +46,8 @@ def test_trainings_are_tried_on_request(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("seconds", "steps", "memory", "words"),
     [
-        (0.5, 600, None, ("5 min (600 x 0.5 s)", "")),
-        (1.234, 20_000, 3 << 30, ("6 h 51 min (20,000 x 1.2 s)", "3.0 GiB")),
+        (0.5, 600, None, ("at most 5 min (600 x 0.5 s)", "")),
+        (1.234, 20_000, 3 << 30, ("at most 6 h 51 min (20,000 x 1.2 s)", "3.0 GiB")),
     ],
 )
 def test_costs_in_words(seconds, steps, memory, words):

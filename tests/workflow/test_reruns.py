@@ -2,8 +2,6 @@
 
 import os
 import shutil
-import subprocess
-import sys
 import time
 
 import numpy as np
@@ -24,13 +22,9 @@ EVERYTHING = {"scenes", "data", "truth", "train_classifier", *AFTER_CLASSIFIER}
 
 def reasons(workflow: Workflow, *arguments: str, tree=ROOT) -> dict[str, str]:
     """Stages a dry run would make, with the reasons it prints."""
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(tree / "Snakefile"), "--cores", "1", "-n"]
-    command += ["--configfile", str(workflow.config), *arguments]
-    environment = {**workflow.environment, "PYTHONPATH": str(tree)}
-    done = subprocess.run(
-        command, cwd=workflow.folder, env=environment, capture_output=True, text=True, check=False, timeout=120
-    )
-    assert done.returncode == 0, done.stderr
+    at_tree = Workflow(workflow.folder, workflow.config, tree)
+    at_tree.data = workflow.data
+    done = at_tree.dry(*arguments)
     printed = [line.partition(": ") for line in done.stderr.partition("SNAKEMAKE\n")[0].splitlines()]
     return {name: reason for name, _, reason in printed if name in EVERYTHING}
 

@@ -2,13 +2,10 @@
 
 import base64
 import json
-import os
 import random
 import shutil
 import subprocess
-import sys
 import time
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -54,14 +51,14 @@ def test_lost_metadata_changes_nothing(finished):
 
 
 def test_the_dry_run_says_which_setting_changed(finished):
-    done = finished.run("-n", "--config", "classifier__training__steps=3")
+    done = finished.dry("--config", "classifier__training__steps=3")
     said = done.stdout + done.stderr
     assert "train_classifier: setting settings.training.steps: 6 -> 3" in said
     assert "infer_cams: input weights" in said
 
 
 def test_mistakes_are_shown_as_a_table(finished):
-    done = finished.run("-n", "--config", "sede=1", check=False)
+    done = finished.dry("--config", "sede=1", check=False)
     assert done.returncode != 0
     assert "did you mean 'seed'?" in done.stderr + done.stdout
     assert "Traceback" not in done.stderr + done.stdout
@@ -121,12 +118,11 @@ def test_snakemakes_marks_of_incomplete_files_stop_nothing(finished, tmp_path):
     assert {"merge_scores", "report_the_run"} <= copy.planned("--rerun-incomplete")
 
 
-def test_two_processes_train_as_one(tmp_path):
+def test_two_processes_train_as_one(finished, tmp_path):
     """Same effective batch, same losses within rounding (batch norm frozen, so that no statistics differ)."""
 
     def losses(name, **settings):
-        workflow = Workflow(tmp_path / name)
-        workflow.folder.mkdir()
+        workflow = copy_of(finished, tmp_path / name)
         overrides = [f"{key}={value}" for key, value in settings.items()]
         workflow.run(
             "--config", "classifier__network__batch_norm=frozen", *overrides, "--until", "cam_train_classifier"
@@ -148,19 +144,10 @@ def test_corrected_masks_rerun_only_what_learns_from_them(finished, tmp_path):
     }  # fmt: skip
 
 
-def chain(tmp_path, *overrides):
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--cores", "2", "-n"]
-    command += ["--configfile", str(ROOT / "configs/demo/seminar.yaml"), "--config", *overrides]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment, check=False)
-    assert done.returncode == 0, done.stderr
-    lines = (done.stdout + done.stderr).splitlines()
-    return Counter(line.split()[1].rstrip(":") for line in lines if line.startswith(("rule ", "localrule ")))
-
-
 def test_a_seminar_has_as_many_primary_models_as_asked_for(tmp_path):
+    workflow = Workflow(tmp_path, "configs/demo/seminar.yaml")
     for modules in (0, 3):
-        rules = chain(tmp_path, f"modules={modules}")
+        rules = workflow.counted("--config", f"modules={modules}")
         assert rules["seminar_train_ancillary"] == 1
         assert rules["seminar_train_primary"] == modules
         assert rules["seminar_heterogeneous_labels"] == modules
@@ -170,6 +157,7 @@ def test_a_seminar_has_as_many_primary_models_as_asked_for(tmp_path):
 def test_given_masks_take_the_place_of_the_ancillary_models(tmp_path):
     with MaskWriter(tmp_path / "mine.h5", ClassTable(names=("background", "cat")), stage="s") as writer:
         writer.add("a", np.zeros((4, 4), np.uint8))
-    rules = chain(tmp_path, "given_masks=mine.h5", "pseudo__mode=offline")
+    workflow = Workflow(tmp_path, "configs/demo/seminar.yaml")
+    rules = workflow.counted("--config", "given_masks=mine.h5", "pseudo__mode=offline")
     assert rules["seminar_train_primary"] == 1
     assert rules["seminar_heterogeneous_labels"] == 0
