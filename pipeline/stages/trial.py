@@ -57,13 +57,21 @@ def measure(stage: TrainStage, classes: ClassTable, runtime: RuntimeSettings) ->
     with ProcessPoolExecutor(1, get_context("spawn")) as pool:
         try:
             return pool.submit(_measure, stage, classes, runtime).result()
-        except (BrokenProcessPool, torch.OutOfMemoryError):
+        except BrokenProcessPool:
             return None
 
 
-def _measure(stage: TrainStage, classes: ClassTable, runtime: RuntimeSettings) -> Cost:
+def _measure(stage: TrainStage, classes: ClassTable, runtime: RuntimeSettings) -> Cost | None:
     with TemporaryDirectory() as folder:
-        return try_steps(stage, classes, runtime, Path(folder))
+        try:
+            return try_steps(stage, classes, runtime, Path(folder))
+        except (MemoryError, torch.OutOfMemoryError):
+            return None
+        except RuntimeError as error:
+            # What torch says where a CPU's memory does not suffice; it has a class of its own for GPUs alone.
+            if "can't allocate memory" in str(error):
+                return None
+            raise
 
 
 def try_steps(

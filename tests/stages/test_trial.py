@@ -10,7 +10,7 @@ from pipeline.config.load import load_run, read_yaml
 from pipeline.config.runtime import RuntimeSettings
 from pipeline.config.training import TrainStage
 from pipeline.methods.described import objective_name
-from pipeline.stages.trial import try_steps
+from pipeline.stages.trial import measure, try_steps
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 CLASSES = ClassTable(names=("background", "disc", "square", "star"))
@@ -74,3 +74,14 @@ def test_the_steps_tried_have_every_loss(tmp_path, caplog):
     try_steps(stage, CLASSES, RUNTIME, tmp_path, (64, 80))
     for loss in ("classification", "segmentation", "regularisation"):
         assert loss in caplog.text
+
+
+@pytest.mark.slow
+def test_too_little_memory_is_no_error():
+    """An image of 112 GiB, which numpy refuses; a decoder of 43 GiB, which torch does."""
+    objective, settings = next(trainings("demo/supervised.yaml"))
+    wide = settings["network"] | {"decoder_channels": 10_000_000}
+    large = settings["training"] | {"augment": settings["training"]["augment"] | {"crop": 200_000}}
+    for too_much in ({"network": wide}, {"training": large}):
+        stage = TrainStage(objective=objective, split="train", seed=0, settings=settings | too_much)
+        assert measure(stage, CLASSES, RUNTIME) is None
