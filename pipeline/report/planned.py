@@ -14,6 +14,7 @@ from pipeline.artifacts.plan import OVERVIEW
 from pipeline.config.classes import ClassTable
 from pipeline.config.load import load_run
 from pipeline.config.run import RunConfig
+from pipeline.data import scenes
 from pipeline.data.images import data_root
 from pipeline.data.importing import count_images
 from pipeline.errors import PseudomaskError
@@ -137,7 +138,7 @@ def _estimate(
         return weights.get(json.dumps(settings["settings"], sort_keys=True), max(weights.values(), default=0))
     if "scores" in STAGE_FILES[kind]:
         if kind == "infer_scores":
-            return int(images * _class_count(config) * 2 * _IMAGE // settings["stride"] ** 2)
+            return int(images * len(class_table(config)) * 2 * _IMAGE // settings["stride"] ** 2)
         stride = settings.get("stride", 4)
         return int(images * _TAGS * 2 * _IMAGE // stride**2)
     if "masks" in STAGE_FILES[kind]:
@@ -167,15 +168,10 @@ def _weights(config: RunConfig) -> dict[str, int]:
 
 
 def class_table(config: RunConfig) -> ClassTable:
-    """As many classes as the run has, whatever their names."""
-    return ClassTable(names=tuple(f"class {number}" for number in range(_class_count(config))))
-
-
-def _class_count(config: RunConfig) -> int:
-    """Classes of the data set, background included; COCO's where its files will say it."""
+    """The classes of a run; as many as COCO has, under other names, where only the data's files know them."""
     if config.data.scenes is not None:
-        return config.data.scenes.classes + 1
-    return 81 if config.data.classes is None else len(config.data.classes)
+        return scenes.class_table(config.data.scenes)
+    return config.data.classes or ClassTable(names=tuple(f"class {number}" for number in range(81)))
 
 
 def _on_disk(path: Path) -> int:

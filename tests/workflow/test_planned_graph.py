@@ -5,9 +5,9 @@ from conftest import ROOT
 from typer.testing import CliRunner
 
 from pipeline.cli import app
-from pipeline.config.load import read_yaml
+from pipeline.config.load import load_run, read_yaml
 from pipeline.errors import PseudomaskError
-from pipeline.report.planned import cost_words, overview, plan_lines, planned
+from pipeline.report.planned import class_table, cost_words, overview, plan_lines, planned
 
 TINY = ROOT / "tests/workflow/tiny.yaml"
 
@@ -41,6 +41,16 @@ def test_trainings_are_tried_on_request(tmp_path, monkeypatch):
     (line,) = (line for line in done.output.splitlines() if line.strip().startswith("train_segmenter"))
     assert " s (6 x " in line
     assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize(
+    ("preset", "count", "first"),
+    [("voc/dupl-reference", 21, "aeroplane"), ("demo/dupl", 5, "heron"), ("coco/dupl", 81, "class 1")],
+)
+def test_settings_of_single_classes_find_their_class(preset, count, first):
+    classes = class_table(load_run(read_yaml(ROOT / f"configs/{preset}.yaml"), ROOT / "configs"))
+    assert len(classes) == count
+    assert classes.names[1] == first
 
 
 @pytest.mark.parametrize(
