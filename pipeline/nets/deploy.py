@@ -111,7 +111,7 @@ def _program(weights: Path, branch: int | None) -> tuple[torch.export.ExportedPr
 
 
 def _fix_padding(network: nn.Module) -> None:
-    """Give timm's poolings of stride one the padding they compute from the image's size by ceil(), unknown to files."""
+    """Give timm's poolings of stride one the fixed padding they amount to: torch.export saves no ceil() of a size."""
     for parent in list(network.modules()):
         for name, child in parent.named_children():
             if isinstance(child, AvgPool2dSame) and child.stride == (1, 1):

@@ -79,10 +79,10 @@ def test_the_steps_tried_have_every_loss(tmp_path, caplog):
 
 @pytest.mark.slow
 def test_too_little_memory_is_no_error():
-    """An image of 112 GiB, which numpy refuses; a decoder of 43 GiB, which torch does."""
+    """An image of 2.7 TiB, which numpy refuses; a decoder of 4 TiB, which torch does."""
     objective, settings = next(trainings("demo/supervised.yaml"))
-    wide = settings["network"] | {"decoder_channels": 10_000_000}
-    large = settings["training"] | {"augment": settings["training"]["augment"] | {"crop": 200_000}}
+    wide = settings["network"] | {"decoder_channels": 1_000_000_000}
+    large = settings["training"] | {"augment": settings["training"]["augment"] | {"crop": 1_000_000}}
     for too_much in ({"network": wide}, {"training": large}):
         stage = TrainStage(objective=objective, split="train", seed=0, settings=settings | too_much)
         assert measure(stage, CLASSES, RUNTIME) is None

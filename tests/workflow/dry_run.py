@@ -19,7 +19,10 @@ def dry_run(arguments: Sequence[str], folder: Path, environment: Mapping[str, st
         files = [f"{printed}/stdout", f"{printed}/stderr"]
         process = _server.Process(target=_run, args=(arguments, str(folder), dict(environment), files))
         process.start()
-        process.join()
+        process.join(timeout=120)
+        if process.exitcode is None:
+            process.kill()
+            raise TimeoutError(f"no end after 120 s: snakemake {' '.join(arguments)}")
         texts = [Path(file).read_text() for file in files]
     return subprocess.CompletedProcess(arguments, process.exitcode, *texts)
 
