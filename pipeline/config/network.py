@@ -49,6 +49,11 @@ class NetworkSettings(Settings):
         "largefov makes its 1x1 convolution fc7 a 3x3 one (DuPL)",
     )
     decoder_dropout: bool = Field(default=True, description="the paper's dropout in the decoder")
+    decoder_pooling: bool = Field(
+        default=True,
+        description="deeplabv3plus: ASPP sees the image's mean too; its batch norm has one value per image, so with fewer "
+        "than some 16 images per step false is better",
+    )
     head: Literal["linear", "hidden"] = Field(
         default="linear",
         description="from the decoder's last features to class scores: 1x1 convolution; hidden: 1x1 convolution, batch "
@@ -72,6 +77,8 @@ class NetworkSettings(Settings):
             raise ValueError(f"decoder_channels is set, but decoder '{self.decoder}' has no hidden layer; remove it")
         if self.decoder_dilations is not None and self.decoder in ("none", "pspnet", "hrnet"):
             raise ValueError(f"decoder_dilations is set, but decoder '{self.decoder}' has no dilated layer; remove it")
+        if not self.decoder_pooling and self.decoder != "deeplabv3plus":
+            raise ValueError(f"decoder '{self.decoder}' has no ASPP with the image's mean; remove decoder_pooling")
         if self.decoder_dilations == () or min(self.decoder_dilations or (1,)) < 1:
             raise ValueError("decoder_dilations must be whole numbers from 1, at least one")
         if self.decoder == "rrm" and len(self.decoder_dilations or (12,)) != 1:

@@ -10,6 +10,8 @@ from pipeline.config.priors import PriorSettings as Settings
 from pipeline.data.augment import Layer
 
 _EDGE, _FAR = np.float32(128), np.float32(255)
+_REACH = int(_FAR - _EDGE)  # pixels from a box beyond which all is equally far
+_DISTANCE = np.minimum(np.hypot(*np.mgrid[: _REACH + 1, : _REACH + 1]), _REACH).astype(np.float32)
 
 
 def prior_layers(boxes: Sequence[Box], size: tuple[int, int], settings: Settings, classes: int) -> tuple[Layer, ...]:
@@ -58,12 +60,15 @@ def position_prior(boxes: Sequence[Box], size: tuple[int, int], order: str = "tr
     for x0, y0, x1, y1 in found:
         # Signed distances along each axis: negative between the edges.
         across, down = _signed(x0, x1 - 1, size[1]), _signed(y0, y1 - 1, size[0])
-        np.add(np.maximum(down, 0)[:, None] ** 2, np.maximum(across, 0) ** 2, out=distance)
-        np.sqrt(distance, out=distance)
-        np.minimum(distance, _FAR - _EDGE, out=distance)
-        outside += distance
+        # Distances are those of whole pixels, so they are looked up: first per column, then whole rows.
+        columns_apart = _DISTANCE.take(across.clip(0, _REACH), axis=1)
+        outside += columns_apart.take(down.clip(0, _REACH), axis=0, out=distance, mode="clip")
         rows, columns = slice(max(y0, 0), max(y1, 0)), slice(max(x0, 0), max(x1, 0))
-        inside[rows, columns] += _inside(-np.maximum(down[rows, None], across[columns]), (x0, y0, x1, y1), order)
+        # What is nearer to an edge has the higher value, so the nearer of both axes is the higher of both values.
+        deepest = (min(x1 - x0, y1 - y0) - 1) // 2
+        inside[rows, columns] += np.maximum(
+            _inside(-down[rows], deepest, order)[:, None], _inside(-across[columns], deepest, order)
+        )
         count[rows, columns] += 1
     outside *= 1 / len(found)
     outside += _EDGE
@@ -80,21 +85,19 @@ def class_prior(boxes: Sequence[Box], size: tuple[int, int]) -> NDArray[np.uint8
     return result
 
 
-def _signed(first: int, last: int, length: int) -> NDArray[np.float32]:
-    places = np.arange(length, dtype=np.float32)
-    result: NDArray[np.float32] = np.maximum(first - places, places - last)
+def _signed(first: int, last: int, length: int) -> NDArray[np.intp]:
+    places = np.arange(length)
+    result: NDArray[np.intp] = np.maximum(first - places, places - last)
     return result
 
 
-def _inside(depth: NDArray[np.float32], corners: tuple[int, int, int, int], order: str) -> NDArray[np.float32]:
-    """Values within a box from the distance to its edges, 0 on them."""
-    x0, y0, x1, y1 = corners
-    deepest = (min(x1 - x0, y1 - y0) - 1) // 2
+def _inside(depth: NDArray[np.intp], deepest: int, order: str) -> NDArray[np.float32]:
+    """Values within a box from the distance to its edges, 0 on them, ``deepest`` in its middle."""
     if order == "truncate_first":
         deepest = min(deepest, int(_EDGE))
     if deepest == 0:
-        return np.full_like(depth, _EDGE)  # nothing but edge: Eq. 2 would divide by zero
-    result: NDArray[np.float32] = _EDGE * (1 - np.minimum(depth / np.float32(deepest), 1))
+        return np.full(depth.shape, _EDGE)  # nothing but edge: Eq. 2 would divide by zero
+    result: NDArray[np.float32] = _EDGE * (1 - np.minimum(depth.astype(np.float32) / np.float32(deepest), 1))
     return result
 
 

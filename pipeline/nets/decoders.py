@@ -50,7 +50,8 @@ def _plain_decoder(settings: NetworkSettings, backbone: Backbone, classes: int) 
         if settings.decoder == "hrnet":
             return HrNetV2(backbone.channels, backbone.strides, classes, width)
         rates = rates or tuple(rate * max(1, 16 // settings.output_stride) for rate in (6, 12, 18))
-        return DeepLabV3Plus(backbone.channels, backbone.strides.index(4), classes, width or 256, rates, dropout)
+        aspp = Aspp(deep, width or 256, rates, settings.decoder_pooling)
+        return DeepLabV3Plus(aspp, backbone.channels, backbone.strides.index(4), classes, width or 256, dropout)
     return Linear(deep, classes)
 
 
@@ -133,11 +134,11 @@ class DeepLabV3Plus(nn.Module):
     """
 
     def __init__(
-        self, channels: list[int], low: int, classes: int, width: int, rates: tuple[int, ...], dropout: bool
+        self, aspp: "Aspp", channels: list[int], low: int, classes: int, width: int, dropout: bool
     ) -> None:
         super().__init__()
         self._low = low
-        self.aspp = Aspp(channels[-1], width, rates)
+        self.aspp = aspp
         self.reduce = _conv_norm_relu(channels[low], 48, 1)
         self.after_aspp = _dropout(0.5, dropout)
         self.decode = nn.Sequential(
@@ -157,20 +158,26 @@ class DeepLabV3Plus(nn.Module):
 
 
 class Aspp(nn.Module):
-    """Atrous spatial pyramid pooling of DeepLab-v3 (Chen et al. 2017, Sec. 3.3)."""
+    """Atrous spatial pyramid pooling of DeepLab-v3 (Chen et al. 2017, Sec. 3.3).
 
-    def __init__(self, channels: int, width: int, rates: tuple[int, ...]) -> None:
+    The batch norm of the image's mean sees one value per image and channel. With few of them per step its running
+    statistics are not those the network learns with: that network is another one when it is applied. Hence ``pooling``.
+    """
+
+    def __init__(self, channels: int, width: int, rates: tuple[int, ...], pooling: bool = True) -> None:
         super().__init__()
         self.branches = nn.ModuleList(
             [_conv_norm_relu(channels, width, 1), *(_conv_norm_relu(channels, width, 3, rate) for rate in rates)]
         )
-        self.pooled = _conv_norm_relu(channels, width, 1)
-        self.project = _conv_norm_relu(width * (len(rates) + 2), width, 1)
+        self.pooled = _conv_norm_relu(channels, width, 1) if pooling else None
+        self.project = _conv_norm_relu(width * (len(self.branches) + pooling), width, 1)
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, channels, h, w) to (B, width, h, w)."""
-        pooled = self.pooled(features.mean((2, 3), keepdim=True)).expand(-1, -1, *features.shape[-2:])
-        result: Tensor = self.project(torch.cat([*(branch(features) for branch in self.branches), pooled], dim=1))
+        parts = [branch(features) for branch in self.branches]
+        if self.pooled is not None:
+            parts.append(self.pooled(features.mean((2, 3), keepdim=True)).expand(-1, -1, *features.shape[-2:]))
+        result: Tensor = self.project(torch.cat(parts, dim=1))
         return result
 
 

@@ -13,6 +13,7 @@ from pipeline.config.network import NetworkSettings
         ({"decoder": "largefov", "decoder_dilations": (6, 12, 18)}, "one dilation or two"),
         ({"decoder": "deeplabv2", "decoder_dilations": ()}, "at least one"),
         ({"decoder": "deeplabv2", "decoder_dilations": (6, 0)}, "from 1"),
+        ({"decoder": "pspnet", "decoder_pooling": False}, "no ASPP"),
         ({"std": (0.2, 0.0, 0.2)}, "std must be above 0"),
         ({"backbone_options": {"checkpoint_path": "x.pth"}}, "use network.weights"),
         ({"output_stride": 4}, "8, 16 or 32"),

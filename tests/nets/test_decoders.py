@@ -92,6 +92,18 @@ def test_dropout_can_be_left_out(wanted, count):
     assert sum(isinstance(m, torch.nn.Dropout) for m in decoder.modules()) == count
 
 
+def test_without_pooling_aspp_sees_no_further_than_its_dilated_convolutions():
+    reach = {}
+    for pooling in (True, False):
+        aspp = Aspp(4, 4, (2,), pooling).eval()
+        x = torch.randn(1, 4, 12, 12, requires_grad=True)
+        aspp(x)[0, :, 0, 0].sum().backward()
+        reach[pooling] = x.grad.abs().sum((0, 1))
+    assert reach[True].all()
+    assert not reach[False][3:].any()
+    assert not reach[False][:, 3:].any()
+
+
 def test_deeplabv3plus_without_stride_4_is_explained():
     settings = NetworkSettings(backbone="vit_tiny_patch16_224", decoder="deeplabv3plus")
     with pytest.raises(PseudomaskError, match="needs features at stride 4"):
