@@ -51,8 +51,8 @@ class NetworkSettings(Settings):
     decoder_dropout: bool = Field(default=True, description="the paper's dropout in the decoder")
     decoder_pooling: bool = Field(
         default=True,
-        description="deeplabv3plus: ASPP sees the image's mean too; its batch norm has one value per image, so with fewer "
-        "than some 16 images per step false is better",
+        description="deeplabv3plus: ASPP sees the image's mean too; its batch norm has one value per image, so with "
+        "fewer than some 16 images per step false is better",
     )
     head: Literal["linear", "hidden"] = Field(
         default="linear",

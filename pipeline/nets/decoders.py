@@ -133,9 +133,7 @@ class DeepLabV3Plus(nn.Module):
     paper names none.
     """
 
-    def __init__(
-        self, aspp: "Aspp", channels: list[int], low: int, classes: int, width: int, dropout: bool
-    ) -> None:
+    def __init__(self, aspp: "Aspp", channels: list[int], low: int, classes: int, width: int, dropout: bool) -> None:
         super().__init__()
         self._low = low
         self.aspp = aspp
