@@ -54,7 +54,7 @@ class RunConfig(Settings):
     def _batches_fit_the_devices(self) -> Self:
         for name, settings in self.trained():
             try:
-                settings.training.per_device(self.runtime.devices)
+                settings.training.per_device(self.runtime.processes)
             except ValueError as error:
                 raise ValueError(f"{name}.training: {error}") from None
         return self

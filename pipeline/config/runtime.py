@@ -12,7 +12,8 @@ class RuntimeSettings(Settings):
     """Devices, workers and places."""
 
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="where networks run")
-    devices: int = Field(default=1, ge=1, description="accelerators per training job")
+    devices: int = Field(default=1, ge=1, description="accelerators per training job, on each of its nodes")
+    nodes: int = Field(default=1, ge=1, description="machines per training job; more than one with --profile slurm")
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = Field(default="32-true", description="Fabric precision")
     channels_last: bool = Field(default=True, description="memory layout of convolutions")
     compile: bool = Field(default=False, description="torch.compile the networks")
@@ -26,3 +27,8 @@ class RuntimeSettings(Settings):
         default=False, description="also write TensorBoard logs of trainings, to `tensorboard/` in the stage's folder"
     )
     checkpoint_seconds: float = Field(default=60, ge=0, description="least time between two training checkpoints")
+
+    @property
+    def processes(self) -> int:
+        """Processes a training consists of, one per device of every node."""
+        return self.nodes * self.devices

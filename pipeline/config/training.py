@@ -97,8 +97,8 @@ class TrainingSettings(Settings):
             fitting = [str(n) for n in range(1, self.batch_size + 1) if self.batch_size % (n * self.accumulate) == 0]
             raise ValueError(
                 f"batch_size {self.batch_size} is no whole number of images on each of {devices} devices in each of "
-                f"{self.accumulate} micro-batches; set runtime.devices to one of {', '.join(fitting)}, or change "
-                "accumulate (results belong to batch_size, so that should stay)"
+                f"{self.accumulate} micro-batches; let runtime.devices x runtime.nodes be one of "
+                f"{', '.join(fitting)}, or change accumulate (results belong to batch_size, so that should stay)"
             )
         return size
 

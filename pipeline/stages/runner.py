@@ -83,8 +83,11 @@ def _keep_freed_memory() -> None:
 
 
 def _is_first_process() -> bool:
-    """Whether this is the process that writes files: a training on several devices runs this module once for each."""
-    return os.environ.get("LOCAL_RANK", "0") == "0" and os.environ.get("NODE_RANK", "0") == "0"
+    """Whether this is the process that writes files: a training on several devices runs this module once for each.
+
+    Its number is told by Fabric in the first two, by srun in the third, by torchrun in the last.
+    """
+    return all(os.environ.get(name, "0") == "0" for name in ("LOCAL_RANK", "NODE_RANK", "SLURM_PROCID", "RANK"))
 
 
 def _shard_facts(folder: Path, index: int, count: int) -> Path:

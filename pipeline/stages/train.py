@@ -69,7 +69,7 @@ def prepare(settings: Settings, inputs: Inputs, job: Job) -> tuple[Trainer, dict
     seed_torch(settings.seed, INITIAL)
     objective = module.build(objective_settings, manifest.classes, root, inputs.networks)
     network = objective_settings.network
-    parts = training.accumulate * job.runtime.devices
+    parts = training.accumulate * job.runtime.processes
     make = partial(
         TrainingSamples,
         root=root,

@@ -90,11 +90,13 @@ def try_steps(
         PseudomaskError: the settings contradict each other, or a loss is not finite.
     """
     # On one device, the parts of the batch that others would see follow one another.
-    alone = runtime.model_copy(update={"devices": 1, "workers": 0, "data_root": folder, "checkpoint_seconds": 1e9})
+    alone = runtime.model_copy(
+        update={"devices": 1, "nodes": 1, "workers": 0, "data_root": folder, "checkpoint_seconds": 1e9}
+    )
     settings = _from_random_weights(stage.settings)
     training = settings["training"]
     steps = max(training["steps"], 1 + _STEPS)
-    training |= {"steps": steps, "accumulate": training["accumulate"] * runtime.devices}
+    training |= {"steps": steps, "accumulate": training["accumulate"] * runtime.processes}
     training["schedule"] = {**training["schedule"], "length": None}
     stage = TrainStage(objective=stage.objective, split="train", seed=0, settings=settings)
     job = Job("trial", "trial", alone, folder)
@@ -111,7 +113,7 @@ def try_steps(
     trainer.fit(until=steps - _STEPS)
     started = _clock()
     trainer.fit()
-    seconds = (_clock() - started) / _STEPS / runtime.devices
+    seconds = (_clock() - started) / _STEPS / runtime.processes
     return Cost(seconds, torch.cuda.max_memory_reserved() if trainer.device.type == "cuda" else None)
 
 

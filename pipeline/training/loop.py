@@ -12,6 +12,10 @@ from typing import Any, cast
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments.cluster_environment import ClusterEnvironment
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning_fabric.wrappers import _FabricModule, _FabricOptimizer
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
@@ -19,6 +23,7 @@ from torch.utils.data import DataLoader, Sampler
 from pipeline.artifacts.checkpoint import load_training_state, save_training_state
 from pipeline.artifacts.files import write_text
 from pipeline.artifacts.job import Job
+from pipeline.config.runtime import RuntimeSettings
 from pipeline.config.training import TrainingSettings
 from pipeline.data.mixed import Samples
 from pipeline.data.samples import INSIDE, collate, one_thread, seed_torch
@@ -72,20 +77,31 @@ class Trainer:
     def __init__(self, objective: Objective, samples: Samples, settings: TrainingSettings, seed: int, job: Job) -> None:
         runtime = job.runtime
         try:
-            size = settings.per_device(runtime.devices)
+            size = settings.per_device(runtime.processes)
         except ValueError as error:
             raise PseudomaskError(str(error)) from None
         _log.info(
             "%d images a step: %d devices x %d micro-batches x %d",
-            *(settings.batch_size, runtime.devices, settings.accumulate, size),
+            *(settings.batch_size, runtime.processes, settings.accumulate, size),
         )
         torch.set_num_threads(runtime.threads)
         self._settings, self._seed, self._job, self._samples = settings, seed, job, samples
         self._checkpoint = job.scratch / "training.safetensors"
         # Where SLURM is installed, Fabric recommends srun even for jobs that SLURM did not start.
         warnings.filterwarnings("ignore", "The `srun` command is available")
-        self._fabric = Fabric(accelerator=runtime.device, devices=runtime.devices, precision=runtime.precision)
+        self._fabric = Fabric(
+            accelerator=runtime.device,
+            devices=runtime.devices,
+            num_nodes=runtime.nodes,
+            precision=runtime.precision,
+            plugins=_launcher(runtime),
+        )
         self._fabric.launch()
+        if self._fabric.world_size != runtime.processes:
+            raise PseudomaskError(
+                f"{runtime.processes} processes are to train ({runtime.nodes} nodes x {runtime.devices} devices), but "
+                f"{self._fabric.world_size} were started; batches would be incomplete"
+            )
         self.objective = objective.train()
         if runtime.channels_last:
             objective.to(memory_format=torch.channels_last)
@@ -271,6 +287,23 @@ class Trainer:
         pending = [{name: loss.to(device) for name, loss in losses.items()} for losses in state["pending"]]
         self._state = _State(state["step"], state["rows"], pending)
         _log.info("%s: going on from step %d of %d", self._job.name, self._state.step, self._settings.steps)
+
+
+def _launcher(runtime: RuntimeSettings) -> ClusterEnvironment | None:
+    """Who starts the processes of a training: on one node Fabric itself, on several srun or torchrun.
+
+    Raises:
+        PseudomaskError: several nodes are asked for, and neither has started this process.
+    """
+    if runtime.nodes == 1:
+        # Also within a SLURM job: left to itself Fabric takes the job's one task for all processes.
+        return LightningEnvironment()
+    if not (SLURMEnvironment.detect() or TorchElasticEnvironment.detect()):
+        raise PseudomaskError(
+            f"runtime.nodes is {runtime.nodes}, but this process runs on one machine alone; say snakemake --profile "
+            "slurm, or start it within an allocation of so many nodes"
+        )
+    return None
 
 
 def _optimiser(settings: TrainingSettings, groups: list[Any]) -> torch.optim.Optimizer:

@@ -65,4 +65,4 @@ def test_devices_never_change_the_batch():
     with pytest.raises(PseudomaskError) as error:
         load_run(demo(runtime__devices=3, segmenter__training__batch_size=12), CONFIGS)
     assert "classifier.training: batch_size 32 is no whole number of images on each of 3 devices" in str(error.value)
-    assert "set runtime.devices to one of 1, 2, 4, 8, 16, 32, or change accumulate" in str(error.value)
+    assert "let runtime.devices x runtime.nodes be one of 1, 2, 4, 8, 16, 32, or change accumulate" in str(error.value)

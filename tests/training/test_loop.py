@@ -58,12 +58,12 @@ def manifest(tmp_path):
     return Manifest(ClassTable(names=("background", "a", "b")), tuple(records))
 
 
-def train(manifest, folder, kill_at=None, poison=-1, workers=0, objective=Toy, **changes):
+def train(manifest, folder, kill_at=None, poison=-1, workers=0, nodes=1, objective=Toy, **changes):
     augment = {"long_side": [20, 30], "crop": 16, "brightness": 0.3}
     settings = TrainingSettings.model_validate(
         {"steps": 9, "batch_size": 4, "log_every": 4, "augment": augment, **changes}
     )
-    runtime = RuntimeSettings(device="cpu", threads=1, workers=workers, checkpoint_seconds=0)
+    runtime = RuntimeSettings(device="cpu", threads=1, workers=workers, nodes=nodes, checkpoint_seconds=0)
     root = Path(folder).parent
     samples = TrainingSamples(
         manifest, root, Toy.fields, {}, settings.augment, Normalisation((0.5,) * 3, (0.5,) * 3), seed=3
@@ -116,6 +116,11 @@ def test_a_loss_that_is_not_finite_stops_with_step_and_parts(manifest, tmp_path)
 def test_a_batch_that_cannot_be_split_is_refused(manifest, tmp_path):
     with pytest.raises(ValueError, match="no multiple of accumulate 3"):
         train(manifest, tmp_path / "a", accumulate=3)
+
+
+def test_several_nodes_need_a_process_on_each(manifest, tmp_path):
+    with pytest.raises(PseudomaskError, match=r"runtime.nodes is 2, .*--profile slurm"):
+        train(manifest, tmp_path / "a", nodes=2)
 
 
 def test_the_schedule_is_polynomial_after_the_warm_up():

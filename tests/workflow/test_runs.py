@@ -118,8 +118,13 @@ def test_snakemakes_marks_of_incomplete_files_stop_nothing(finished, tmp_path):
     assert {"merge_scores", "report_the_run"} <= copy.planned("--rerun-incomplete")
 
 
-def test_two_processes_train_as_one(finished, tmp_path):
-    """Same effective batch, same losses within rounding (batch norm frozen, so that no statistics differ)."""
+def test_two_processes_train_as_one(finished, tmp_path, monkeypatch):
+    """Same effective batch, same losses within rounding (batch norm frozen, so that no statistics differ).
+
+    Also within a job of SLURM's: Fabric by itself would take its one task for both.
+    """
+    for name, value in (("JOB_NAME", "stage"), ("NTASKS", "1"), ("PROCID", "0"), ("LOCALID", "0"), ("NODEID", "0")):
+        monkeypatch.setenv(f"SLURM_{name}", value)
 
     def losses(name, **settings):
         workflow = copy_of(finished, tmp_path / name, without=("train_classifier",))

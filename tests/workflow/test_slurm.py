@@ -1,5 +1,6 @@
 """`snakemake --profile slurm` on a real SLURM cluster of two nodes on this machine."""
 
+import re
 import subprocess
 import sys
 import time
@@ -68,6 +69,26 @@ def test_cancelled_training_is_submitted_again_and_goes_on(cluster, tmp_path):
     _, said = process.communicate(timeout=600)
     assert process.returncode == 0, said
     assert "going on from step" in log.read_text()
+
+
+def test_a_training_over_two_nodes_learns_as_one_process(cluster, tmp_path, monkeypatch):
+    """Same effective batch, same losses within rounding; each task has a node of its own."""
+    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")  # the pretended nodes have no names of their own
+    until = ("--until", "cam_train_classifier")
+    frozen = ("--config", "classifier__network__batch_norm=frozen")
+    alone, there = Workflow(tmp_path / "one"), SlurmWorkflow(tmp_path / "two")
+    for workflow in (alone, there):
+        workflow.folder.mkdir()
+    alone.run(*frozen, *until)
+    said = there.run(*frozen, "runtime__nodes=2", *until).stderr
+    assert cluster.node_of(re.findall(r"SLURM jobid (\d+)", said)[-1]) == "node[0-1]"
+    assert "2 devices" in (there.folder / "results/tiny/train_classifier/log.txt").read_text()
+
+    def losses(workflow):
+        text = (workflow.folder / "results/tiny/train_classifier/curves.csv").read_text()
+        return [float(line.split(",")[2]) for line in text.splitlines()[1:]]
+
+    assert losses(there) == pytest.approx(losses(alone), rel=1e-5)
 
 
 def test_an_unknown_partition_is_named_at_once(cluster, tmp_path):

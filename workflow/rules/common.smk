@@ -110,6 +110,27 @@ def in_report(category, what, caption):
     )
 
 
+def several_nodes(runtime):
+    """Resources of a training on several machines: one task per device; SLURM's plugin leaves starting them to the rule."""
+    if runtime.nodes == 1:
+        return {}
+    return {
+        "nodes": runtime.nodes,
+        "tasks": runtime.processes,
+        "tasks_per_gpu": 1,
+        "mpi": "srun",
+    }
+
+
+def start_of_processes(runtime):
+    """What comes before the command of a training: srun within an allocation of several nodes."""
+    if runtime.nodes == 1:
+        return ""
+    # All tasks of a node see its GPUs and take theirs by number; one that dies takes the others along.
+    size = f"--nodes={runtime.nodes} --ntasks={runtime.processes} --ntasks-per-node={runtime.devices}"
+    return f"${{SLURM_JOB_ID:+srun {size} --gpu-bind=none --kill-on-bad-exit=1}}"
+
+
 def inputs_of(wildcards):
     """Input files of the stage with this key; time stamps never decide, so they are ancient."""
     found, *_ = (s for s in plan.stages.values() if s.key == wildcards.key)

@@ -169,12 +169,14 @@ rule train:
         "../../envs/train.yaml"
     threads: cfg.runtime.threads
     resources:
-        gpu=cfg.runtime.devices if cfg.runtime.device == "cuda" else 0,
+        **several_nodes(cfg.runtime),
+        gpu=cfg.runtime.processes if cfg.runtime.device == "cuda" else 0,
     params:
         spec=file_of("train", SPEC),
         gpus=cfg.runtime.devices,
+        start=start_of_processes(cfg.runtime),
     shell:
-        "pseudomask stage {params.spec:q} --gpus {params.gpus} 2>&1 | tee {log:q}"
+        "{params.start} pseudomask stage {params.spec:q} --gpus {params.gpus} 2>&1 | tee {log:q}"
 
 
 rule infer_cams:
