@@ -1,6 +1,6 @@
-"""What a training step costs over the bare networks: every training of the given configurations.
+"""What a training step costs over the bare networks: every training of every method, and of some with a part left out.
 
-    python tests/benchmarks/bench_steps.py [CONFIG ...] [--device cpu] [--repeats 3]
+    python tests/benchmarks/bench_steps.py [CONFIG [KEY=VALUE ...]] [--device cpu] [--repeats 3]
 
 The last steps of each training, when all its losses have set in, on made-up images of 500x375 pixels, with random
 weights. Bare are forward and backward pass of the networks alone: every call of a network in one step is recorded with
@@ -19,9 +19,11 @@ from time import perf_counter, process_time
 from typing import Any
 
 import torch
+import yaml
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
+from pipeline.config.classes import ClassTable
 from pipeline.config.load import load_run, read_yaml
 from pipeline.config.runtime import RuntimeSettings
 from pipeline.config.training import TrainStage
@@ -32,7 +34,21 @@ from pipeline.stages.trial import late_trainer
 from pipeline.training.loop import Trainer
 
 ROOT = Path(__file__).parents[2]
-METHODS = [f"configs/mini/{name}.yaml" for name in ("cam", "ktse", "asdt", "dupl", "seminar", "mdh")]
+KTSE, SEMINAR = "configs/mini/ktse.yaml", "configs/mini/seminar.yaml"
+ROWS: list[tuple[str, list[str]]] = [
+    ("configs/mini/cam.yaml", []),
+    (KTSE, []),
+    (KTSE, ["classifier__ssr__refine=null"]),
+    (KTSE, ["classifier__ssr=null"]),
+    (KTSE, ["classifier__head__pool=gap"]),
+    ("configs/mini/asdt.yaml", []),
+    ("configs/mini/dupl.yaml", []),
+    (SEMINAR, []),
+    (SEMINAR, ["model__crf=null"]),
+    (SEMINAR, ["model__crf=null", "model__consistency=null", "model__teacher=null"]),
+    ("configs/mini/mdh.yaml", []),
+]
+"""Configurations and settings changed; a training that an earlier row has is not measured again."""
 
 
 class Recorder:
@@ -105,9 +121,9 @@ def costs(trainer: Trainer, micro_batches: int, repeats: int) -> tuple[float, fl
     return whole, data, bare
 
 
-def trainings(file: Path) -> Iterator[tuple[TrainStage, Any]]:
-    """Every training of a configuration that differs from those before, and the classes."""
-    config, seen = load_run(read_yaml(file), ROOT / "configs"), []
+def trainings(file: Path, changes: dict[str, Any], seen: list[Any]) -> Iterator[tuple[TrainStage, ClassTable]]:
+    """Every training of a configuration that is not among those seen, with the classes; keys are ``a__b``."""
+    config = load_run(read_yaml(file) | changes, ROOT / "configs")
     for _, settings in config.trained():
         plain = settings.model_dump(mode="json")
         if plain not in seen:
@@ -118,27 +134,27 @@ def trainings(file: Path) -> Iterator[tuple[TrainStage, Any]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="training steps over the bare networks")
-    parser.add_argument("configs", nargs="*", type=Path, default=[ROOT / name for name in METHODS])
+    parser.add_argument("config", nargs="?", help="one configuration instead of those of voc-mini")
+    parser.add_argument("changes", nargs="*", help="settings of it, such as model__crf=null")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args()
     keep_freed_memory()
     runtime = RuntimeSettings(device=options.device, threads=1, workers=0)
-    print(
-        f"{'ms per step on ' + options.device:38} {'whole':>8} {'data':>8} {'networks':>8} {'the rest':>8}  of networks"
-    )
-    for file in options.configs:
-        for stage, classes in trainings(file):
+    rows = [(options.config, options.changes)] if options.config else ROWS
+    print(f"ms per step, {options.device:41} {'whole':>8} {'data':>7} {'networks':>8} {'the rest':>8}")
+    seen: list[Any] = []
+    for config, words in rows:
+        changes = {key: yaml.safe_load(value) for key, _, value in (word.partition("=") for word in words)}
+        for stage, classes in trainings(ROOT / config, changes, seen):
             training = stage.settings["training"]
             with TemporaryDirectory() as folder:
                 trainer = late_trainer(stage, classes, runtime, Path(folder), 3 + options.repeats)
                 whole, data, bare = costs(trainer, training["accumulate"], options.repeats)
             rest = whole - data - bare
             size = f"{training['batch_size']} x {training['augment']['crop']}"
-            name = f"{file.parent.name}/{file.stem} {stage.objective}, {size}"
-            print(
-                f"{name:38} {whole:8.0f} {data:8.0f} {bare:8.0f} {rest:8.0f}  {100 * rest / bare:+5.0f} %", flush=True
-            )
+            name = " ".join(words) or f"{Path(config).parent.name}/{Path(config).stem} {stage.objective}, {size}"
+            print(f"{name:54} {whole:8.0f} {data:7.0f} {bare:8.0f} {rest:8.0f} {100 * rest / bare:+5.0f} %", flush=True)
 
 
 if __name__ == "__main__":
