@@ -387,7 +387,8 @@ function startGallery(gallery) {
     const file = make("a", { href: start + path.split("/").map(encodeURIComponent).join("/") }, path);
     const tags = images.tags[image] === null ? "no tags" : classNames(images.tags[image]);
     const header = ["masks", "IoU %", "ignored %", "classes"].map((name) => make("th", {}, name));
-    const commands = Object.entries(data.commands).filter(([name]) => stores[name] && has(name, image)).map(([name, store]) => {
+    const shown = layersOf(image);
+    const commands = Object.entries(data.commands).filter(([name]) => shown.includes(name)).map(([name, store]) => {
       const text = `pseudomask inspect ${store} ${quoted(images.id[image])}`;
       const copy = make("button", { type: "button" }, "copy");
       copy.onclick = () => navigator.clipboard && navigator.clipboard.writeText(text);
