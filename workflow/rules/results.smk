@@ -76,14 +76,15 @@ report_page = stage(
 )
 
 
-use rule infer_scores as predict with:
-    wildcard_constraints:
-        key=only(*predictions),
+if predictions:
 
+    use rule infer_scores as predict with:
+        wildcard_constraints:
+            key=only(*predictions),
 
-use rule label_scores as label_predictions with:
-    wildcard_constraints:
-        key=only(*prediction_masks),
+    use rule label_scores as label_predictions with:
+        wildcard_constraints:
+            key=only(*prediction_masks),
 
 
 if prediction_crfs:
