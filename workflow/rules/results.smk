@@ -36,7 +36,8 @@ for name, trained in networks.items():
         rows.append((f"{name} + CRF", cfg.predict.split, True, cfg.predict.multi_scale))
 
 shown |= {"manifest": manifest, "masks": masks}
-if cfg.evaluation is not None:
+measured = bool(rows) and cfg.evaluation is not None
+if measured:
     published = build(published_rows, config, CONFIGS)
     entries = [
         Entry(
@@ -94,7 +95,7 @@ if prediction_crfs:
             key=only(*prediction_crfs),
 
 
-if cfg.evaluation is not None:
+if measured:
 
     use rule evaluate as evaluation_table with:
         wildcard_constraints:
