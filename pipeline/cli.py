@@ -497,7 +497,7 @@ def plan(
     import tempfile
 
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from pipeline.config.load import load_run, read_yaml
     from pipeline.report.planned import overview, plan_lines, planned
@@ -507,7 +507,7 @@ def plan(
     raw, configs = read_yaml(config), snakefile.resolve().parent / "configs"
     costs = _tried(load_run(raw, configs), stages) if measure else None
     header, *rows = plan_lines(planned(raw, configs, stages), costs)
-    table = Table(*header, box=None)
+    table = Table(*(Column(name, no_wrap=name == "stage") for name in header), box=None)
     for row in rows:
         table.add_row(*row)
     Console().print(table)
