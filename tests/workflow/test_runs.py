@@ -151,7 +151,7 @@ def test_corrected_masks_rerun_only_what_learns_from_them(finished, tmp_path):
 
 def test_a_run_may_end_with_its_masks(finished):
     assert finished.planned("--config", "segmenter=null") == {"evaluation_table", "report_the_run"}
-    remade = {"pseudo_label", "pseudo_crf", "merge_masks", "report_the_run"}
+    remade = {"pseudo_label", "pseudo_par", "pseudo_crf", "merge_scores", "merge_masks", "report_the_run"}
     assert finished.planned("--config", "segmenter=null", "threshold=null") == remade
 
 
