@@ -41,7 +41,10 @@ class FinishedRun:
         metrics, config = folder / "evaluation/metrics.json", folder / "config.yaml"
         for path in (metrics, config):
             if not path.exists():
-                raise PseudomaskError(f"{folder} has no {path.relative_to(folder)}; finish the run or leave it out")
+                raise PseudomaskError(
+                    f"{folder} has no {path.relative_to(folder)}; finish the run or leave it out "
+                    "(without true masks nothing is measured)"
+                )
         return cls(folder, yaml.safe_load(config.read_text()), json.loads(metrics.read_text()))
 
     @property
