@@ -50,10 +50,12 @@ def run(settings: Settings, inputs: Inputs, outputs: Outputs, job: Job) -> None:
 
     def propose(record: ImageRecord) -> OfBox:
         image = load_record(record, root)
+        all_corners = [box.corners for box in boxes[record.id]]
 
         def of_box(corners: Corners, number: int) -> NDArray[np.bool_] | None:
             nonlocal collapsed
-            cut = grabcut(image, corners, settings, object_id(record.id, number))
+            others = all_corners[:number] + all_corners[number + 1 :]
+            cut = grabcut(image, corners, settings, object_id(record.id, number), others)
             if not cut.collapsed or settings.fallback == "keep":
                 return cut.foreground
             collapsed += 1
