@@ -5,11 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.artifacts.boxes import Box
+from pipeline.artifacts.boxes import Box, Corners
 from pipeline.config.priors import PriorSettings as Settings
 from pipeline.data.augment import Layer
 
-Corners = tuple[int, int, int, int]
 _EDGE, _FAR = np.float32(128), np.float32(255)
 _REACH = int(_FAR - _EDGE)  # pixels from a box beyond which all is equally far
 _DISTANCE = np.minimum(np.hypot(*np.mgrid[: _REACH + 1, : _REACH + 1]), _REACH).astype(np.float32)

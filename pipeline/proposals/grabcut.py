@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.artifacts.boxes import Corners
 from pipeline.config.proposals import GrabCutSettings as Settings
-from pipeline.proposals.candidates import Corners
 
 _NO_BOX = (0, 0, 0, 0)  # the starting mask says it
 _LEAST_OWN = 0.1  # share of a side's pixels that is enough to learn its colours from

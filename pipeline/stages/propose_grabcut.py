@@ -8,12 +8,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.artifacts.boxes import object_id, read_box_table
+from pipeline.artifacts.boxes import Corners, object_id, read_box_table
 from pipeline.artifacts.job import Job
 from pipeline.artifacts.manifest import ImageRecord, Manifest
 from pipeline.config.proposals import GrabCutStage as Settings
 from pipeline.data.images import data_root, load_record
-from pipeline.proposals.candidates import Corners
 from pipeline.proposals.grabcut import grabcut
 from pipeline.proposals.objects import OfBox, write_objects
 from pipeline.stages.progress import progress
