@@ -73,7 +73,7 @@ class Store:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def __contains__(self, image_id: str) -> bool:
+    def __contains__(self, image_id: object) -> bool:
         return image_id in self._names
 
     def __enter__(self) -> Self:

@@ -21,9 +21,15 @@ from pipeline.data.images import data_root
 from pipeline.data.importing import source_files, split_ids
 from pipeline.errors import PseudomaskError
 from snakemake.exceptions import WorkflowError
+from snakemake.settings.types import DeploymentMethod
 
-# Where no environment is activated, `pseudomask` is the command beside the Snakemake that reads this file.
-shell.prefix(f'set -euo pipefail; PATH="$PATH:{Path(sys.executable).parent}"; ')
+# `pseudomask` is the command of the active environment, else that beside the Snakemake that reads this file. An
+# environment Snakemake makes for a rule (`--sdm conda`) holds packages alone; there it comes with the project's tree.
+if DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method:
+    search = f"{workflow.basedir}/envs/bin:$PATH"
+else:
+    search = f"$PATH:{Path(sys.executable).parent}"
+shell.prefix(f'set -euo pipefail; PATH="{search}"; ')
 
 CONFIGS = Path(workflow.basedir) / "configs"
 

@@ -144,6 +144,8 @@ use rule import_data as evaluate with:
 
 
 use rule import_data as report_run with:
+    conda:
+        "../../envs/report.yaml"
     output:
         **outputs_of(
             "report",
@@ -263,7 +265,7 @@ rule propose_grabcut:
     wildcard_constraints:
         key=NO_KEY,
     conda:
-        "../../envs/data.yaml"
+        "../../envs/proposals.yaml"
     params:
         spec=file_of("propose_grabcut", SPEC),
     shell:
