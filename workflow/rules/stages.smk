@@ -144,8 +144,6 @@ use rule import_data as evaluate with:
 
 
 use rule import_data as report_run with:
-    conda:
-        "../../envs/report.yaml"
     output:
         **outputs_of(
             "report",
@@ -154,6 +152,8 @@ use rule import_data as report_run with:
         ),
     log:
         file_of("report", LOG),
+    conda:
+        "../../envs/report.yaml"
     params:
         spec=file_of("report", SPEC),
 
