@@ -128,6 +128,32 @@ def several_nodes(runtime):
     }
 
 
+def check_arrays():
+    """Refuse what SLURM's plugin would wait for without end: an array of which only a part may be submitted at once.
+
+    It (2.8) forgets jobs that are chosen while more of their rule stay behind, as limits make Snakemake choose.
+    """
+    if not getattr(workflow.executor_settings, "array_jobs", None):
+        return
+    count = sum(1 for _ in workflow.dag.needrun_jobs())
+    rate = workflow.scheduling_settings.max_jobs_per_timespan
+    limits = {
+        "jobs": workflow.resource_settings.nodes,
+        "max-jobs-per-timespan": count if rate is None else rate.max_jobs,
+        **{
+            f"resources {name}": 0
+            for name in workflow.global_resources
+            if not name.startswith("_")
+        },
+    }
+    small = [name for name, limit in limits.items() if limit < count]
+    if small:
+        raise PseudomaskError(
+            f"{count} jobs are to run, but --{small[0]} may hold some back, and then SLURM's plugin never submits an "
+            'array: raise it, or give up arrays with --slurm-array-jobs ""'
+        )
+
+
 def start_of_processes(runtime):
     """What comes before the command of a training: srun within an allocation of several nodes."""
     if runtime.nodes == 1:
