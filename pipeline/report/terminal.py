@@ -1,5 +1,6 @@
 """Masks and activation maps as coloured text, and facts about artifacts, for the terminal."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
