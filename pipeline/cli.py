@@ -366,19 +366,23 @@ def compare(
     ] = None,
     images: Annotated[int, typer.Option(help="images of the page per difference", min=1)] = 24,
 ) -> None:
-    """Put runs into one table, seeds joined, and say how far each is from the first, with 95 % intervals."""
+    """Put runs into one table, seeds joined, with how far each is from the first (95 % intervals) and what it took."""
     from pipeline.evaluation.compare import FinishedRun, differences, grouped, joined_rows
     from pipeline.evaluation.table import markdown
+    from pipeline.report.comparison import cost_words
 
     groups = grouped([FinishedRun.read(run) for run in runs])
     typer.echo(markdown([row for group in groups for row in joined_rows(group)]), nl=False)
     found = {group[0].folder.name: differences(groups[0], group, images if page else 5) for group in groups[1:]}
     for run, rows in found.items():
-        typer.echo(f"\n{run} minus {groups[0][0].folder.name} (paired bootstrap over images):")
+        typer.echo(f"\n{run} minus {groups[0][0].folder.name} (paired bootstrap over images):\n")
         for difference in rows:
             most = ", ".join(f"{image_id} {100 * value:+.0f}" for image_id, value in difference.disagree[:5])
             on = f"{difference.interval} on {difference.images} images"
-            typer.echo(f"  {', '.join(difference.row)}: {on}; most on {most}")
+            typer.echo(f"- {', '.join(difference.row)}: {on}; most on {most}")
+    typer.echo("\nTime of all stages one after the other, mean of the seeds; the longest:\n")
+    for group in groups:
+        typer.echo(f"- {group[0].folder.name}: {cost_words([run.seconds for run in group])}")
     if page is not None:
         from pipeline.artifacts.files import write_text
         from pipeline.report.comparison import comparison_page

@@ -2,6 +2,8 @@
 
 import ast
 import hashlib
+import sys
+from collections.abc import Sequence
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -37,24 +39,44 @@ def code_digests(*modules: str) -> dict[str, str]:
     Returns:
         Module or package name -> short digest or version, sorted by name.
     """
-    seen: dict[str, str] = {}
-    packages: set[str] = set()
+    found = _walk(modules)
+    seen = {name: digest for name, (digest, _) in found.items()}
+    for package in imported_packages(*modules) & _RESULT_PACKAGES.keys():
+        distribution = _RESULT_PACKAGES[package]
+        seen[distribution] = installed(distribution)
+    return dict(sorted(seen.items()))
+
+
+def imported_packages(*modules: str) -> set[str]:
+    """Import names of the outside packages behind modules of ``pipeline``, Python's own library left out."""
+    outside = set().union(*(outside for _, outside in _walk(modules).values()))
+    return outside - sys.stdlib_module_names
+
+
+def _walk(modules: Sequence[str]) -> dict[str, tuple[str, frozenset[str]]]:
+    """Every module the named ones import, directly or not: its digest, and the outside packages it imports."""
+    found: dict[str, tuple[str, frozenset[str]]] = {}
     queue = list(modules)
     while queue:
         name = queue.pop()
-        if name in seen:
-            continue
-        digest, imported, outside = _inspect(name)
-        seen[name] = digest
-        packages |= outside
-        queue += imported
-    for package in packages & _RESULT_PACKAGES.keys():
-        distribution = _RESULT_PACKAGES[package]
-        try:
-            seen[distribution] = version(distribution)
-        except PackageNotFoundError:
-            seen[distribution] = "absent"
-    return dict(sorted(seen.items()))
+        if name not in found:
+            digest, imported, outside = _inspect(name)
+            found[name] = digest, outside
+            queue += imported
+    return found
+
+
+def installed(distribution: str) -> str:
+    """Version of a package in this environment, or "absent"."""
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return "absent"
+
+
+def packages(code: dict[str, str]) -> dict[str, str]:
+    """The packages, with their versions, among what :func:`code_digests` found."""
+    return {name: found for name, found in code.items() if name.partition(".")[0] != "pipeline"}
 
 
 @cache

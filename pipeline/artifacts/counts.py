@@ -24,14 +24,20 @@ class ImageCounts:
         self._tables: list[pa.Table] = []
 
     def add(self, row: Row, ids: list[str], counts: NDArray[np.int64]) -> None:
-        """Add the images of a row: int64 (N, C, 3), pixels in the truth, in the mask, and in both."""
-        image, label = np.nonzero(counts.any(2))
-        found = counts[image, label]
+        """Add the images of a row.
+
+        Args:
+            row: which numbers they are.
+            ids: of the images.
+            counts: int64 (M, 5), a line for each class that occurs in an image: place of the image in ``ids``, class,
+                pixels in the truth, in the mask, and in both.
+        """
+        image, label, *found = counts.T
         columns = {
             name: pa.repeat(value, len(image)) for name, value in zip(("masks", "split", "protocol"), row, strict=True)
         }
-        columns |= {"id": pa.array(np.array(ids, object)[image], pa.string()), "class": label.astype(np.int32)}
-        columns |= {name: found[:, number] for number, name in enumerate(_COUNTS)}
+        columns |= {"id": pa.array(ids, pa.string()).take(pa.array(image)), "class": label.astype(np.int32)}
+        columns |= dict(zip(_COUNTS, found, strict=True))
         self._tables.append(pa.table(columns))
 
     def write(self, target: Path) -> None:

@@ -8,7 +8,9 @@ import secrets
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
+from stat import S_ISLNK
 
 from pipeline.errors import PseudomaskError
 
@@ -114,10 +116,15 @@ class DigestCache:
         """
         known = {row[0]: row[1:] for row in self._db.execute("SELECT path, size, mtime, digest FROM digests")}
         result, fresh = [], []
+        real = cache(os.path.realpath)  # of folders: resolving every file by itself would take most of the time
         for path in paths:
-            name = str(path.resolve())
+            folder, own = os.path.split(path)
+            name = f"{real(folder)}/{own}"
             try:
-                stat = path.stat()
+                stat = os.lstat(name)
+                if S_ISLNK(stat.st_mode):
+                    name = os.path.realpath(name)
+                    stat = path.stat()
             except FileNotFoundError as error:
                 raise PseudomaskError(f"{path} does not exist; check the data folder and the id lists") from error
             entry = known.get(name)

@@ -7,6 +7,7 @@ from typing import Any, Self
 from urllib.parse import quote, unquote
 
 import h5py
+import numpy as np
 
 from pipeline.artifacts.files import atomic_path
 from pipeline.config.classes import ClassTable
@@ -72,7 +73,7 @@ class Store:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def __contains__(self, image_id: str) -> bool:
+    def __contains__(self, image_id: object) -> bool:
         return image_id in self._names
 
     def __enter__(self) -> Self:
@@ -113,15 +114,19 @@ def merge_stores(shards: list[Path], target: Path, group: str) -> None:
                         if name != group:
                             part.copy(part[name], merged, name)
                     merged.create_group(group, track_order=True)
-                for name in part[group]:
-                    if name in merged[group]:
-                        raise PseudomaskError(f"image '{unquote(name)}' is in two of the shards of {target}")
-                    part.copy(part[group][name], merged[group], name)
-        _point_to_palette(merged, group)
+                _copy_images(part[group], merged[group], target)
 
 
-def _point_to_palette(file: Any, group: str) -> None:
-    """Give images copied from another file a palette reference that is valid in this one."""
-    if "palette" in file:
-        for image in file[group].values():
-            image.attrs["PALETTE"] = file["palette"].ref
+def _copy_images(source: Any, into: Any, target: Path) -> None:
+    """Copy every image of a group; a palette reference is made valid in the new file.
+
+    By HDF5's own calls, since h5py's objects around them take three quarters of the time.
+    """
+    palette = np.array(into.file["palette"].ref, h5py.ref_dtype) if "palette" in into.file else None
+    there = set(into.id)
+    for name in source.id:
+        if name in there:
+            raise PseudomaskError(f"image '{unquote(name.decode())}' is in two of the shards of {target}")
+        h5py.h5o.copy(source.id, name, into.id, name)
+        if palette is not None:
+            h5py.h5a.open(h5py.h5o.open(into.id, name), b"PALETTE").write(palette)

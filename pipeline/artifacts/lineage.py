@@ -41,8 +41,19 @@ class MadeStage:
     @property
     def memory(self) -> int | None:
         """Peak memory of its largest process, MiB."""
-        parts = [self.facts, *self.facts.get("shards", [])] if self.facts else []
-        return max((int(part["peak_memory_mib"]) for part in parts), default=None)
+        return self._peak("peak_memory_mib")
+
+    @property
+    def where(self) -> str:
+        """Device of its networks, with the peak memory of its largest process there; of the shards, if it has some."""
+        parts = self.facts.get("shards") or [self.facts]
+        devices = ", ".join(dict.fromkeys(str(part["device"]) for part in parts))
+        peak = self._peak("peak_gpu_memory_mib")
+        return devices if peak is None else f"{devices}, {peak} MiB there"
+
+    def _peak(self, name: str) -> int | None:
+        parts = [self.facts, *self.facts.get("shards", [])]
+        return max((int(part[name]) for part in parts if name in part), default=None)
 
 
 def lineage(files: Iterable[Path], base: Path = Path()) -> list[MadeStage]:

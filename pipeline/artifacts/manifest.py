@@ -1,7 +1,7 @@
 """The list of images of a data set: ``manifest.parquet``, one row per image, the class table in its metadata."""
 
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Container, Iterator
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -22,9 +22,10 @@ _SCHEMA = pa.schema(
         ("tags", pa.list_(pa.int32())),
     ]
 )
+_ROWS = 4096  # converted at a time
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ImageRecord:
     """One image.
 
@@ -81,6 +82,10 @@ class Manifest:
             raise PseudomaskError(f"split '{sorted(unknown)[0]}' has no image; splits of this data set: {known}")
         return replace(self, records=tuple(r for r in self.records if wanted & set(r.splits)))
 
+    def only(self, ids: Container[str]) -> "Manifest":
+        """The images whose id is in ``ids``, such as a store's."""
+        return replace(self, records=tuple(r for r in self.records if r.id in ids))
+
     def shard(self, index: int, count: int) -> "Manifest":
         """The ``index``-th of ``count`` consecutive parts of nearly equal length."""
         bounds = [len(self) * part // count for part in (index, index + 1)]
@@ -89,7 +94,8 @@ class Manifest:
     def write(self, path: Path) -> None:
         """Write ``path`` atomically."""
         schema = _SCHEMA.with_metadata({"format": "pseudomask-manifest-1", "classes": self.classes.model_dump_json()})
-        table = pa.Table.from_pylist([asdict(record) for record in self.records], schema)
+        columns = {name: [getattr(record, name) for record in self.records] for name in schema.names}
+        table = pa.Table.from_pydict(columns, schema)
         with atomic_path(path) as temporary:
             pq.write_table(table, temporary)
 
@@ -107,14 +113,17 @@ class Manifest:
             classes = ClassTable.model_validate_json((table.schema.metadata or {})[b"classes"])
         except (pa.ArrowInvalid, KeyError) as error:
             raise PseudomaskError(f"{path} is not a pseudomask manifest: {error}") from error
-        rows = table.to_pylist()
-        return cls(classes, tuple(_record(row) for row in rows))
+        return cls(classes, tuple(_records(table)))
 
 
-def _record(row: dict[str, object]) -> ImageRecord:
-    tags = row["tags"]
-    fields = row | {
-        "splits": tuple(row["splits"]),  # type: ignore[arg-type]
-        "tags": None if tags is None else tuple(tags),  # type: ignore[arg-type]
-    }
-    return ImageRecord(**fields)  # type: ignore[arg-type]
+def _records(table: pa.Table) -> Iterator[ImageRecord]:
+    """Rows of a table; a few thousand at a time exist twice, and equal splits and tags are one object."""
+    known: dict[tuple[str | int, ...], tuple[str | int, ...]] = {}
+
+    def shared(lists: list[list[str | int] | None]) -> list[tuple[str | int, ...] | None]:
+        return [None if each is None else known.setdefault(tuple(each), tuple(each)) for each in lists]
+
+    for batch in table.to_batches(max_chunksize=_ROWS):
+        columns = {name: batch[name].to_pylist() for name in _SCHEMA.names}
+        columns |= {name: shared(columns[name]) for name in ("splits", "tags")}
+        yield from map(ImageRecord, *columns.values())

@@ -5,6 +5,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -186,8 +187,9 @@ class Plan:
         if not sources:
             return None
         digest = hashlib.sha256()
+        relative = cache(partial(os.path.relpath, start=root))  # of folders, as many files share one
         for path, content in zip(sources, self._digests.digests(sources), strict=True):
-            digest.update(f"{os.path.relpath(path, root)}\0{content}\n".encode())
+            digest.update(f"{relative(path.parent)}/{path.name}\0{content}\n".encode())
         return digest.hexdigest()[:16]
 
     def write(self) -> None:

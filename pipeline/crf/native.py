@@ -34,9 +34,11 @@ def library() -> ctypes.CDLL:
         ImportError: it was not built.
     """
     spec = importlib.util.find_spec("pipeline.crf._native")
-    if spec is None or spec.origin is None:
+    # It uses nothing of Python's, so what another Python than this one built will do.
+    built = spec.origin if spec is not None else next(map(str, Path(__file__).parent.glob("_native.*")), None)
+    if built is None:
         raise ImportError("its C++ core was not compiled: install a C++ compiler, then 'pip install --no-deps .' again")
-    engine = ctypes.CDLL(spec.origin)
+    engine = ctypes.CDLL(built)
     engine.crf_isa.restype = ctypes.c_char_p
     return engine
 

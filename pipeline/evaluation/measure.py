@@ -22,21 +22,19 @@ class Measurement:
     Attributes:
         confusion: int64 (C, C), rows truth, columns prediction.
         boundary: int64 (C, 2), intersection and union of boundary bands, or None.
-        per_image: int64 (N, C, 3), pixels of each class in the truth, in the mask, and in both.
+        images: their number.
+        per_image: int64 (M, 5), a row for each class that occurs in an image: number of the image, class, pixels in
+            the truth, in the mask, and in both.
         coverage: share of pixels the masks label at all, 0..1.
         labelled: int64 (C, 2), of the true pixels of each class those the masks label at all, and all.
     """
 
     confusion: NDArray[np.int64]
     boundary: NDArray[np.int64] | None
+    images: int
     per_image: NDArray[np.int64]
     coverage: float
     labelled: NDArray[np.int64]
-
-    @property
-    def images(self) -> int:
-        """Number of images."""
-        return len(self.per_image)
 
     def per_class(self) -> dict[str, list[float | None]]:
         """IoU, precision, recall, over-activation, coverage and boundary IoU of each class."""
@@ -71,10 +69,17 @@ def measure(pairs: Iterable[Pair], classes: ClassTable, protocol: Protocol) -> M
         whole = joint[:count].sum(1)
         of_class += np.stack([whole - joint[:count, classes.ignore], whole], 1)
         confusion += matrix
-        per_image.append(np.stack([matrix.sum(1), matrix.sum(0), np.diag(matrix)], 1))
+        per_image.append(_occurring(len(per_image), matrix))
         if boundary is not None:
             boundary += boundary_counts(truth, predicted, count, classes.ignore)
         labelled += int(np.count_nonzero(predicted != classes.ignore))
         pixels += predicted.size
-    counts = np.stack(per_image) if per_image else np.zeros((0, count, 3), np.int64)
-    return Measurement(confusion, boundary, counts, labelled / pixels if pixels else 0.0, of_class)
+    counts = np.concatenate(per_image) if per_image else np.zeros((0, 5), np.int64)
+    return Measurement(confusion, boundary, len(per_image), counts, labelled / pixels if pixels else 0.0, of_class)
+
+
+def _occurring(image: int, matrix: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Rows of ``per_image`` for the confusion matrix of one image; few, however many classes there are."""
+    counts = np.stack([matrix.sum(1), matrix.sum(0), np.diag(matrix)], 1)
+    classes = np.flatnonzero(counts.any(1))
+    return np.column_stack([np.full(len(classes), image), classes, counts[classes]])

@@ -1,5 +1,7 @@
 """Which background threshold agrees best with the truth, for all thresholds in one pass."""
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,14 +25,16 @@ class ThresholdSearch:
 
     def add(self, scores: Scores, truth: NDArray[np.uint8]) -> None:
         """Count the pixels of one image; truth is uint8 (H, W) at image size."""
-        best, level = np.zeros(truth.shape, np.int64), np.zeros(truth.shape, np.int64)
+        present = scores.classes if len(scores.classes) else np.zeros(1, np.int64)
+        # Counted among the image's own classes: few numbers, however many classes the data set has.
+        index = truth.astype(np.int32) * (len(present) * LEVELS)
         if len(scores.classes):
             values = resize_scores(scores.values, scores.size)
-            best = scores.classes[values.argmax(0)]
-            level = (values.max(0) * LEVELS).astype(np.int64).clip(0, LEVELS - 1)
-        known = truth != self._ignore
-        index = (truth[known].astype(np.int64) * self._classes + best[known]) * LEVELS + level[known]
-        self._counts += np.bincount(index, minlength=self._counts.size).reshape(self._counts.shape)
+            index += values.argmax(0).astype(np.int32) * LEVELS
+            index += (values.max(0) * LEVELS).astype(np.int32).clip(0, LEVELS - 1)
+        shape = (self._classes, len(present), LEVELS)
+        found = np.bincount(index[truth != self._ignore], minlength=math.prod(shape))
+        self._counts[:, present] += found.reshape(shape)
 
     def confusion(self, threshold: float) -> NDArray[np.int64]:
         """Confusion matrix (truth, prediction) when maps below ``threshold`` (to 1/256) are background."""

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from html import escape
 
+from pipeline.artifacts.code import packages
 from pipeline.artifacts.lineage import MadeStage
 from pipeline.artifacts.store import StageFolder
 from pipeline.report.graph import Node, stage_graph
@@ -59,10 +60,9 @@ def _node(stage: MadeStage) -> Node:
 def _entry(stage: MadeStage) -> str:
     facts = [stage.name, f"{stage.spec['kind']}/{stage.spec['key']}", state_of(stage)[1]]
     if stage.facts:
-        facts += [f"{stage.memory} MiB", stage.facts["device"], stage.facts["started"]]
+        facts += [f"{stage.memory} MiB", stage.where, stage.facts["started"]]
     shown = {name: stage.spec.get(name) for name in ("settings", "inputs", "sources")}
-    # Packages are told from modules of the project by their names.
-    versions = {name: value for name, value in stage.spec["code"].items() if not name.startswith("pipeline")}
+    versions = stage.facts.get("packages", packages(stage.spec["code"]))
     shown["versions"] = versions | {name: stage.facts[name] for name in ("python", "platform") if name in stage.facts}
     text = json.dumps(shown, indent=1)
     summary = " · ".join(escape(str(fact)) for fact in facts)

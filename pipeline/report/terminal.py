@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from rich.text import Text
 
 from pipeline.artifacts.layout import SPEC
+from pipeline.artifacts.lineage import lineage
 from pipeline.artifacts.manifest import Manifest
 from pipeline.artifacts.masks import MaskStore
 from pipeline.artifacts.scores import ScoreStore
@@ -90,11 +91,10 @@ def facts(path: Path) -> Iterator[Fact]:
         yield "classes", ", ".join(manifest.classes.names)
     else:
         yield from _weight_facts(path)
-    provenance = path.resolve().with_name("provenance.json")
-    if provenance.exists():
-        made = json.loads(provenance.read_text())
-        yield "made by", f"stage {made['name']}, key {made['key']}"
-        yield "took", f"{made['wall_seconds']} s, {made['peak_memory_mib']} MiB, on {made['device']}"
+    for made in lineage([path.resolve()])[-1:]:
+        yield "made by", f"stage {made.name}, key {made.spec['key']}"
+        if made.facts:
+            yield "took", f"{made.seconds} s, {made.memory} MiB, on {made.where}"
 
 
 def kind_of(path: Path) -> str:

@@ -41,7 +41,7 @@ def run(settings: Settings, inputs: Inputs, outputs: Outputs, job: Job) -> None:
     """Label this job's images that have maps; two label maps share one lattice of the CRF."""
     manifest, scores = Manifest.read(inputs.manifest), ScoreStore(inputs.scores)
     root, ignore = data_root(job.runtime), manifest.classes.ignore
-    records = [record for record in job.part(manifest) if record.id in scores]
+    records = job.part(manifest.only(scores)).records
     present: list[NDArray[np.int64]] = []
 
     def items() -> Iterator[tuple[NDArray[np.uint8], list[Energy]]]:

@@ -41,7 +41,7 @@ def run(settings: Settings, inputs: Inputs, outputs: Outputs, job: Job) -> None:
     manifest, scores = Manifest.read(inputs.manifest), ScoreStore(inputs.scores)
     threshold = find_threshold(settings.background, inputs.threshold)
     root = data_root(job.runtime)
-    records = [record for record in job.part(manifest) if record.id in scores]
+    records = job.part(manifest.only(scores)).records
     present: list[NDArray[np.int64]] = []
 
     def items() -> Iterator[tuple[NDArray[np.uint8], list[NDArray[np.float32]]]]:

@@ -42,7 +42,7 @@ def run(settings: Settings, inputs: Inputs, outputs: Outputs, job: Job) -> None:
     manifest, scores = Manifest.read(inputs.manifest), ScoreStore(inputs.scores)
     threshold = find_threshold(settings.background, inputs.threshold)
     device = find_device(job.runtime)
-    records = [record for record in job.part(manifest) if record.id in scores]
+    records = job.part(manifest.only(scores)).records
     with ScoreWriter(outputs.scores, manifest.classes, "probability", stage=job.name, key=job.key) as writer:
         for record, image in read_images(records, data_root(job.runtime), job.name):
             values, classes = refined(image, scores[record.id], settings, threshold, device)

@@ -4,6 +4,7 @@ import ctypes
 import dataclasses
 import importlib
 import json
+import logging
 import os
 import platform
 import resource
@@ -13,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from pipeline.artifacts.code import installed, packages
 from pipeline.artifacts.files import content_digest, remove_leftovers, write_text
 from pipeline.artifacts.job import Job
 from pipeline.artifacts.layout import PROVENANCE, SCRATCH, SHARDED, shard_file
@@ -22,6 +24,8 @@ from pipeline.artifacts.store import StageFolder
 from pipeline.config.runtime import RuntimeSettings
 from pipeline.errors import PseudomaskError
 from pipeline.stages.gpus import take_gpus
+
+_log = logging.getLogger(__name__)
 
 
 def run_stage(spec: Path, shard: str | None = None, merge: int | None = None, gpus: int = 0) -> None:
@@ -38,7 +42,7 @@ def run_stage(spec: Path, shard: str | None = None, merge: int | None = None, gp
     """
     if not spec.exists():
         raise PseudomaskError(f"{spec} does not exist; run snakemake, or name an existing stage.json")
-    _keep_freed_memory()
+    keep_freed_memory()
     document = json.loads(spec.read_text())
     if gpus and document["runtime"]["device"] != "cpu":
         take_gpus(gpus)
@@ -52,7 +56,8 @@ def run_stage(spec: Path, shard: str | None = None, merge: int | None = None, gp
         "started": started.isoformat(timespec="seconds"),
         "wall_seconds": round(time.perf_counter() - clock, 3),
         "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
-        "device": _device(),
+        **_device(),
+        "packages": _packages(document["code"]),
         "python": platform.python_version(),
         "platform": platform.platform(),
     }
@@ -69,7 +74,7 @@ def run_stage(spec: Path, shard: str | None = None, merge: int | None = None, gp
     write_text(folder / PROVENANCE, json.dumps(provenance, indent=1))
 
 
-def _keep_freed_memory() -> None:
+def keep_freed_memory() -> None:
     """Have glibc reuse freed memory instead of returning it to the kernel, where there is glibc.
 
     By default every large tensor is fresh memory from the kernel, which clears it page by page: a third of the time
@@ -149,8 +154,20 @@ def _merge(document: dict[str, Any], folder: Path, count: int) -> None:
     join([Path(shard_file(str(folder), f"{index}-of-{count}")) for index in range(count)], Path(target))
 
 
-def _device() -> str:
+def _device() -> dict[str, Any]:
+    """Name of the device networks ran on, and the most memory torch held on a GPU of this process."""
     torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_available():
-        return str(torch.cuda.get_device_name())
-    return "cpu"
+    if torch is None or not torch.cuda.is_available():
+        return {"device": "cpu"}
+    peak = max(torch.cuda.max_memory_reserved(index) for index in range(torch.cuda.device_count()))
+    return {"device": torch.cuda.get_device_name(), "peak_gpu_memory_mib": peak // 2**20}
+
+
+def _packages(code: dict[str, str]) -> dict[str, str]:
+    """Versions of the packages behind the result as they are here, which is not always where the key was computed."""
+    planned = packages(code)
+    here = {name: installed(name) for name in planned}
+    for name in planned:
+        if planned[name] != here[name]:
+            _log.warning("the key of this result is of %s %s, here is %s", name, planned[name], here[name])
+    return here

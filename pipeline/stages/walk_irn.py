@@ -49,7 +49,7 @@ def run(settings: Settings, inputs: Inputs, outputs: Outputs, job: Job) -> None:
     network, network_settings, classes = load_boundary_network(inputs.weights)
     check_classes(manifest.classes, classes, inputs.weights)
     views = ViewMaker(network, network_settings, max(network.multiple, STRIDE), job.runtime)
-    records = [record for record in job.part(manifest) if record.id in scores]
+    records = job.part(manifest.only(scores)).records
     with ScoreWriter(outputs.scores, manifest.classes, "cam", stage=job.name, key=job.key) as writer:
         for record, image in read_images(records, data_root(job.runtime), job.name):
             maps = scores[record.id]

@@ -58,6 +58,15 @@ def test_sources_count_by_content_not_by_time_or_place(folder):
     assert key(folder / "one") == before == key(folder / "two")
     (folder / "one/a.txt").write_text("else")
     assert key(folder / "one") != before
+    content = (folder / "one/a.txt").stat()
+    (folder / "three").mkdir()
+    (folder / "three/other.txt").write_text("more")
+    os.utime(folder / "three/other.txt", ns=(0, content.st_mtime_ns))  # as large and as old, but another file
+    (folder / "three/a.txt").symlink_to("../one/a.txt")
+    assert key(folder / "three") == key(folder / "one")
+    (folder / "three/a.txt").unlink()
+    (folder / "three/a.txt").symlink_to("other.txt")
+    assert key(folder / "three") != key(folder / "one")
     with pytest.raises(PseudomaskError, match=r"b\.txt does not exist"):
         DigestCache(folder / "d.sqlite").digests([folder / "b.txt"])
 

@@ -1,52 +1,68 @@
 """A large data set through every stage: jobs, time, memory and disk of each, with networks too small to matter.
 
     python tests/benchmarks/bench_scale.py [--images 1000 10000] [--classes 81] [--shards 4]
+    python tests/benchmarks/bench_scale.py --config tests/workflow/tiny_mdh.yaml --images 200 2000
 
-Method `cam` with CRF on generated JPEGs of 64 pixels with random tags and masks; both trainings take two steps. Memory
-is flat if it is the same for both numbers of images. "disk" is the store file and its size over the packed data in it.
+By itself method `cam` with PAR and CRF on JPEGs, a hundred drawn ones under many names, with tags and masks; both
+trainings take two steps. With ``--config`` another configuration, its generated scenes that many. A tenth of the images
+is the validation split. Memory is flat if it is the same for all numbers of images. "store" is its file, and that over
+the packed data in it; "merge" the time of joining its shards, beside that of copying the file.
 """
 
 import argparse
 import json
+import os
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
 from pathlib import Path
 
+import cv2
 import h5py
 import numpy as np
 import yaml
 from PIL import Image
 
 ROOT = Path(__file__).parents[2]
+DRAWN = 100
 
 
-def make_data(folder: Path, images: int, classes: int) -> None:
-    """Images of four random patches; a tenth of them is the validation split."""
+def draw(chance: np.random.Generator, size: tuple[int, int], tags: list[int], folder: Path, name: str) -> None:
+    """An image of smooth regions in the colours of two classes and the background, and its mask."""
+    fields = cv2.resize(chance.standard_normal((6, 8, 3)), size, interpolation=cv2.INTER_CUBIC)
+    mask = np.array([0, *tags], np.uint8)[fields.argmax(2)]
+    noise = chance.integers(0, 20, (*mask.shape, 3))
+    colours = (mask[..., None] * np.array([37, 59, 83]) + noise) % 256
+    Image.fromarray(colours.astype(np.uint8)).save(folder / f"images/{name}.jpg")
+    Image.fromarray(mask).save(folder / f"masks/{name}.png")
+
+
+def make_data(folder: Path, images: int, classes: int, size: tuple[int, int]) -> dict[str, object]:
+    """A data set in ``folder/data``; returns the configuration of a run on it."""
     chance = np.random.default_rng(0)
     names = ["background", *(f"class{number:02d}" for number in range(1, classes))]
+    data = folder / "data"
     for name in ("images", "masks"):
-        (folder / "data" / name).mkdir(parents=True)
-    rows = []
-    for number in range(images):
-        tags = chance.choice(np.arange(1, classes), size=2, replace=False)
-        coarse = chance.choice([0, *tags], size=(4, 4)).astype(np.uint8)
-        mask = np.kron(coarse, np.ones((16, 16), np.uint8))
-        colours = (mask[..., None] * np.array([3, 5, 7]) + chance.integers(0, 40, (64, 64, 3))) % 256
-        Image.fromarray(colours.astype(np.uint8)).save(folder / f"data/images/{number:06d}.jpg")
-        Image.fromarray(mask).save(folder / f"data/masks/{number:06d}.png")
-        rows.append(f"{number:06d},{';'.join(names[tag] for tag in tags)}")
-    (folder / "data/tags.csv").write_text("id,tags\n" + "\n".join(rows))
-    ids = [row.partition(",")[0] for row in rows]
-    (folder / "data/train.txt").write_text("\n".join(ids[images // 10 :]))
-    (folder / "data/val.txt").write_text("\n".join(ids[: images // 10]))
+        (data / name).mkdir(parents=True)
+    ids = [f"{number:07d}" for number in range(images)]
+    tags = [sorted(chance.choice(np.arange(1, classes), size=2, replace=False)) for _ in range(min(images, DRAWN))]
+    for number, name in enumerate(ids):
+        if number < DRAWN:
+            draw(chance, size, tags[number], data, name)
+        else:
+            for file in ("images/{}.jpg", "masks/{}.png"):
+                shutil.copyfile(data / file.format(ids[number % DRAWN]), data / file.format(name))
+    rows = (f"{name},{';'.join(names[tag] for tag in tags[number % DRAWN])}" for number, name in enumerate(ids))
+    (data / "tags.csv").write_text("id,tags\n" + "\n".join(rows))
+    (data / "train.txt").write_text("\n".join(ids[images // 10 :]))
+    (data / "val.txt").write_text("\n".join(ids[: images // 10]))
     tiny = {"backbone": "resnet10t", "backbone_options": {"channels": [8, 8, 8, 8]}, "output_stride": 16}
     training = {"steps": 2, "batch_size": 8, "optimiser": {"kind": "sgd", "lr": 0.01}}
     training["augment"] = {"long_side": [64, 64], "crop": 64}
-    config = {
-        "run": "scale",
+    once = {"scales": [1.0], "flip": False}
+    return {
         "method": "cam",
         "data": {
             "source": "csv",
@@ -59,68 +75,97 @@ def make_data(folder: Path, images: int, classes: int) -> None:
             "classes": {"names": names},
         },
         "classifier": {"network": tiny, "training": training},
-        "cams": {"split": "train", "multi_scale": {"scales": [1.0], "flip": False}},
+        "cams": {"split": "train", "multi_scale": once},
         "threshold": {"split": "train"},
-        "refine": {"crf": {"crf": {"preset": "psa"}}},
+        "refine": {"par": {"par": {"iterations": 1}}, "crf": {"crf": {"preset": "psa"}}},
         "segmenter": {"network": {**tiny, "decoder": "largefov", "decoder_channels": 8}, "training": training},
-        "predict": {"split": "val", "multi_scale": {"scales": [1.0], "flip": False}},
-        "predict_crf": None,
+        "predict": {"split": "val", "multi_scale": once},
+        "evaluation": {},
     }
-    (folder / "config.yaml").write_text(yaml.safe_dump(config))
 
 
-def snakemake(folder: Path, shards: int, *arguments: str) -> float:
-    """Seconds of one call.
+def configure(folder: Path, config: dict[str, object], shards: int) -> None:
+    """Write the configuration of a run with one thread per job."""
+    runtime = {"device": "cpu", "workers": 0, "threads": 1, "shards": shards, "data_root": str(folder)}
+    (folder / "config.yaml").write_text(yaml.safe_dump({**config, "run": "scale", "runtime": runtime}))
+
+
+def snakemake(folder: Path, *arguments: str) -> tuple[float, str]:
+    """Seconds of one call, and what it said.
 
     Raises:
         SystemExit: it failed; what it said is printed.
     """
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--cores", "1"]
-    command += ["--configfile", "config.yaml", "--config", f"runtime__data_root={folder}", f"runtime__shards={shards}"]
     start = time.perf_counter()
-    done = subprocess.run([*command, *arguments], cwd=folder, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [*command, "--configfile", "config.yaml", *arguments], cwd=folder, capture_output=True, text=True, check=False
+    )
     if done.returncode:
         raise SystemExit(done.stdout + done.stderr)
-    return time.perf_counter() - start
+    return time.perf_counter() - start, done.stdout + done.stderr
 
 
-def stages(folder: Path) -> dict[str, tuple[float, int, str]]:
-    """Seconds, peak MiB and disk ratio of each finished stage."""
-    found = {}
+def show_stages(folder: Path) -> None:
+    """A line for each finished stage."""
     for link in sorted(path for path in (folder / "results/scale").iterdir() if path.is_symlink()):
         facts = json.loads((link / "provenance.json").read_text())
-        parts = [facts, *facts.get("shards", [])]
-        seconds = sum(part["wall_seconds"] for part in parts)
-        disk = ""
-        for store in link.glob("*.h5"):
-            with h5py.File(store) as file:
-                payload = sum(item.id.get_storage_size() for item in file[store.stem].values())
-            disk = f"{store.stat().st_size / 2**20:.1f} MiB, {store.stat().st_size / payload:.2f}x"
-        found[link.name] = (seconds, max(part["peak_memory_mib"] for part in parts), disk)
-    return found
+        shards = facts.get("shards", [])
+        parts = [facts, *shards]
+        seconds, memory = sum(part["wall_seconds"] for part in parts), max(part["peak_memory_mib"] for part in parts)
+        text = f"  {link.name:20} {len(parts):3} jobs {seconds:8.1f} s {memory:6} MiB"
+        for store in (link / "masks.h5", link / "scores.h5"):
+            if store.exists():
+                text += "  store " + packed(store)
+                if shards:
+                    text += f"  merge {facts['wall_seconds']:.1f} s, copy {copied(store):.1f} s"
+        print(text)
+
+
+def packed(store: Path) -> str:
+    """Size of a store, and over the packed data in it."""
+    with h5py.File(store) as file:
+        payload = sum(item.id.get_storage_size() for item in file[store.stem].values())
+    return f"{store.stat().st_size / 2**20:.1f} MiB {store.stat().st_size / payload:.2f}x"
+
+
+def copied(store: Path) -> float:
+    """Seconds of copying a file to the same disk."""
+    start = time.perf_counter()
+    copy = shutil.copyfile(store, store.with_suffix(".copy"))
+    with copy.open("rb") as stream:
+        os.fsync(stream.fileno())
+    seconds = time.perf_counter() - start
+    copy.unlink()
+    return seconds
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="stages on a large data set")
     parser.add_argument("--images", type=int, nargs="+", default=[1000, 10000])
     parser.add_argument("--classes", type=int, default=81)
+    parser.add_argument("--size", type=int, nargs=2, default=(500, 375), help="width and height in pixels")
     parser.add_argument("--shards", type=int, default=4)
+    parser.add_argument("--config", type=Path, help="another configuration, on generated scenes")
     options = parser.parse_args()
     for images in options.images:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
-            make_data(folder, images, options.classes)
-            first = snakemake(folder, options.shards, "-n")
-            dry = snakemake(folder, options.shards, "-n")
-            whole = snakemake(folder, options.shards)
-            again = snakemake(folder, options.shards)
-            print(f"{images} images, {options.classes} classes, {options.shards} shards")
-            print(f"  dry run {first:.1f} s, all files read once; then {dry:.1f} s; nothing to do {again:.1f} s")
-            print(f"  whole run {whole:.0f} s")
-            jobs = Counter(path.parent.parent.name for path in folder.glob("store/*/*/shards/*.json"))
-            for stage, (seconds, memory, disk) in stages(folder).items():
-                print(f"  {stage:20} {seconds:7.1f} s {memory:6} MiB  {disk}")
-            print(f"  shard jobs: {sum(jobs.values())}")
+            if options.config is None:
+                config = make_data(folder, images, options.classes, tuple(options.size))
+            else:
+                config = yaml.safe_load(options.config.read_text())
+                config["data"]["scenes"]["counts"] = {"train": images - images // 10, "val": images // 10}
+            configure(folder, config, options.shards)
+            first, _ = snakemake(folder, "-n")
+            dry, _ = snakemake(folder, "-n")
+            whole, _ = snakemake(folder)
+            again, said = snakemake(folder)
+            assert "Nothing to be done" in said
+            print(f"{images} images, {options.shards} shards, {options.config or f'{options.classes} classes'}")
+            print(f"  dry run {first:.1f} s, every file read once; then {dry:.1f} s; nothing to do {again:.1f} s")
+            print(f"  whole run {whole:.0f} s", flush=True)
+            show_stages(folder)
 
 
 if __name__ == "__main__":

@@ -45,8 +45,10 @@ def finished(folder, name, seed, flips, order=1):
 def test_counts_come_back_and_add_up(tmp_path):
     found = measure(masks(0.3, 1), CLASSES, Protocol())
     assert found.images == len(IDS)
-    np.testing.assert_array_equal(found.per_image.sum(0)[:, 2], np.diag(found.confusion))
-    np.testing.assert_array_equal(found.per_image.sum(0)[:, 0], found.confusion.sum(1))
+    dense = np.zeros((len(IDS), 3, 3), np.int64)
+    dense[found.per_image[:, 0], found.per_image[:, 1]] = found.per_image[:, 2:]
+    np.testing.assert_array_equal(dense.sum(0)[:, 2], np.diag(found.confusion))
+    np.testing.assert_array_equal(dense.sum(0)[:, 0], found.confusion.sum(1))
     writer = ImageCounts()
     for name in ("one", "two"):
         writer.add((name, "val", "full"), IDS, found.per_image)
@@ -54,7 +56,7 @@ def test_counts_come_back_and_add_up(tmp_path):
     for name in ("one", "two"):
         ids, counts = read_counts(tmp_path / "images.parquet", 3)[name, "val", "full"]
         assert ids == IDS
-        np.testing.assert_array_equal(counts, found.per_image)
+        np.testing.assert_array_equal(counts, dense)
 
 
 def test_runs_that_differ_by_seed_alone_are_joined(tmp_path):
@@ -110,6 +112,15 @@ def test_the_command_says_it_all(tmp_path):
     assert done.exit_code == 0, done.output
     assert "o minus b" in done.output
     assert "on 30 images; most on image" in done.output
+    assert "- b: not known" in done.output
+    weights = {"weights": f"{tmp_path.name}/b/train/weights.safetensors"}
+    for name, seconds, before in (("train", 600, {}), ("evaluation", 130, weights)):
+        folder = tmp_path / "b" / name
+        folder.mkdir(exist_ok=True)
+        (folder / "stage.json").write_text(json.dumps({"name": name, "kind": name, "inputs": before}))
+        (folder / "provenance.json").write_text(json.dumps({"wall_seconds": seconds, "shards": [{"wall_seconds": 60}]}))
+    done = CliRunner().invoke(app, ["compare", *runs])
+    assert "- b: 14 min; train 11 min, evaluation 3 min\n- o: not known" in done.output
     (tmp_path / "b/evaluation/metrics.json").unlink()
     done = CliRunner().invoke(app, ["compare", *runs])
     assert isinstance(done.exception, PseudomaskError)

@@ -21,9 +21,15 @@ from pipeline.data.images import data_root
 from pipeline.data.importing import source_files, split_ids
 from pipeline.errors import PseudomaskError
 from snakemake.exceptions import WorkflowError
+from snakemake.settings.types import DeploymentMethod
 
-# Where no environment is activated, `pseudomask` is the command beside the Snakemake that reads this file.
-shell.prefix(f'set -euo pipefail; PATH="$PATH:{Path(sys.executable).parent}"; ')
+# `pseudomask` is the command of the active environment, else that beside the Snakemake that reads this file. An
+# environment Snakemake makes for a rule (`--sdm conda`) holds packages alone; there it comes with the project's tree.
+if DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method:
+    search = f"{workflow.basedir}/envs/bin:$PATH"
+else:
+    search = f"$PATH:{Path(sys.executable).parent}"
+shell.prefix(f'set -euo pipefail; PATH="{search}"; ')
 
 CONFIGS = Path(workflow.basedir) / "configs"
 
@@ -120,6 +126,32 @@ def several_nodes(runtime):
         "tasks_per_gpu": 1,
         "mpi": "srun",
     }
+
+
+def check_arrays():
+    """Refuse what SLURM's plugin would wait for without end: an array of which only a part may be submitted at once.
+
+    It (2.8) forgets jobs that are chosen while more of their rule stay behind, as limits make Snakemake choose.
+    """
+    if not getattr(workflow.executor_settings, "array_jobs", None):
+        return
+    count = sum(1 for _ in workflow.dag.needrun_jobs())
+    rate = workflow.scheduling_settings.max_jobs_per_timespan
+    limits = {
+        "jobs": workflow.resource_settings.nodes,
+        "max-jobs-per-timespan": count if rate is None else rate.max_jobs,
+        **{
+            f"resources {name}": 0
+            for name in workflow.global_resources
+            if not name.startswith("_")
+        },
+    }
+    small = [name for name, limit in limits.items() if limit < count]
+    if small:
+        raise PseudomaskError(
+            f"{count} jobs are to run, but --{small[0]} may hold some back, and then SLURM's plugin never submits an "
+            'array: raise it, or give up arrays with --slurm-array-jobs ""'
+        )
 
 
 def start_of_processes(runtime):

@@ -8,6 +8,7 @@ if workflow.is_main_process:
 
 
 onstart:
+    build(check_arrays)
     build(plan.write)
 
 

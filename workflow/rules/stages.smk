@@ -152,6 +152,8 @@ use rule import_data as report_run with:
         ),
     log:
         file_of("report", LOG),
+    conda:
+        "../../envs/report.yaml"
     params:
         spec=file_of("report", SPEC),
 
@@ -263,7 +265,7 @@ rule propose_grabcut:
     wildcard_constraints:
         key=NO_KEY,
     conda:
-        "../../envs/data.yaml"
+        "../../envs/proposals.yaml"
     params:
         spec=file_of("propose_grabcut", SPEC),
     shell:
