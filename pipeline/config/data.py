@@ -43,6 +43,16 @@ class DataSettings(Settings):
     limit: int | None = Field(default=None, ge=1, description="use the first so many images of each split")
     scenes: SceneSettings | None = Field(default=None, description="what to draw, with source scenes")
 
+    @property
+    def of_images(self) -> "DataSettings":
+        """What images, splits and tags depend on: places of labels that tags do not come from are left out."""
+        unused: dict[str, str | None] = {}
+        if self.tags != "masks":
+            unused["masks"] = None
+        if self.tags != "boxes":
+            unused["boxes"] = ""
+        return self.model_copy(update=unused)
+
     @model_validator(mode="after")
     def _source_has_what_it_needs(self) -> "DataSettings":
         if self.source == "scenes":

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pipeline.config.data import DataSettings
 from pipeline.config.load import load_data, load_run, read_yaml
 from pipeline.data.importing import import_boxes, import_manifest, import_masks
 
@@ -91,3 +92,13 @@ def test_folders_of_caltech_256_are_mapped_to_classes_once():
     assert len(set(numbers)) == len(numbers)
     assert all(1 <= int(number) <= 257 for number in numbers)
     assert set(config.extra.folders.values()) < set(config.data.classes.names) - {"background"}
+
+
+def test_true_masks_may_come_later_without_importing_images_again():
+    given = {"source": "csv", "splits": {"train": "train.txt"}, "classes": {"names": ["background", "cat"]}}
+    table = DataSettings(**given, tags="table", table="tags.csv")
+    assert table.model_copy(update={"masks": "true", "boxes": "xml"}).of_images == table.of_images
+    assert table.model_copy(update={"table": "other.csv"}).of_images != table.of_images
+    for kind in ("masks", "boxes"):
+        tagged = DataSettings(**given, tags=kind)
+        assert tagged.model_copy(update={kind: "others"}).of_images != tagged.of_images

@@ -10,7 +10,9 @@ if cfg.data.source == "scenes":
             key=only(generated),
 
 
-data = stage("data", "import_data", cfg.data, scenes, **data_sources("images"))
+data = stage(
+    "data", "import_data", cfg.data.of_images, scenes, **data_sources("images")
+)
 manifest = data["manifest"]
 
 

@@ -8,7 +8,7 @@ if extra_data.source == "scenes":
 extra_set = stage(
     "extra_data",
     "import_data",
-    extra_data,
+    extra_data.of_images,
     extra_scenes,
     **data_sources("images", extra_data),
 )
