@@ -76,6 +76,12 @@ def kill_session(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
+def losses(workflow: Workflow) -> list[float]:
+    """First loss in every line of the classifier's curve."""
+    text = (workflow.folder / "results/tiny/train_classifier/curves.csv").read_text()
+    return [float(line.split(",")[2]) for line in text.splitlines()[1:]]
+
+
 def copy_of(finished: Workflow, folder: Path, without: tuple[str, ...] = ()) -> Workflow:
     """The finished run in another folder, some stages taken out."""
     copy = Workflow(folder)
