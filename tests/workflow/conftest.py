@@ -1,5 +1,6 @@
 """Real Snakemake runs in a copy-free working folder: only results and store lie in it."""
 
+import json
 import os
 import shutil
 import signal
@@ -60,6 +61,15 @@ class Workflow:
     def planned(self, *arguments: str) -> set[str]:
         """Rules a dry run would execute."""
         return set(self.counted(*arguments))
+
+    def keys(self, *overrides: str) -> dict[str, str]:
+        """Key of every stage of the run, by its name, in the order of the plan."""
+        overview = self.folder / "overview.json"
+        environment = {**self.environment, "PSEUDOMASK_PLAN": str(overview)}
+        arguments = [*self._arguments, "--config", "seed=0", *overrides]
+        done = dry_run(arguments, self.folder, environment)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return {stage["name"]: Path(stage["outputs"][0]).parent.name for stage in json.loads(overview.read_text())}
 
     @property
     def _arguments(self) -> list[str]:
