@@ -83,7 +83,11 @@ def tree(tmp_path_factory):
         ("artifacts/scores.py", "_X = 1", AFTER_CLASSIFIER),
         ("nets/inference.py", "_X = 1", AFTER_CLASSIFIER),
         ("training/schedule.py", "_X = 1", {"train_classifier", *AFTER_CLASSIFIER}),
-        ("stages/label_scores.py", "_X = 1", {"label_cams", *AFTER_PAR}),
+        (
+            "stages/label_scores.py",
+            "_X = 1",
+            {"label_cams", "label_refined", "label_segmenter", "evaluation", "report"},
+        ),
         ("methods/ktse.py", "_X = 1", set()),
         ("proposals/grabcut.py", "_X = 1", set()),
         ("training/loop.py", "# a comment, and a blank line\n", set()),
