@@ -45,8 +45,8 @@ chaos: setup  ## faults: fifty kills, full disks, damaged files, SLURM jobs canc
 test-slow: setup  ## long trials
 	$(BIN)/python -m pytest -m slow
 
-bench: setup  ## benchmarks, with peers in the same run
-	@for script in tests/benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+bench: setup  ## benchmarks with their peers, into docs/benchmarks.md (ONLY="store graph": these)
+	$(BIN)/python tests/benchmarks/page.py $(ONLY)
 
 sanitize: setup  ## the C++ engine under address and undefined-behaviour sanitizers, on random input
 	$(BIN)/python tests/crf/sanitize.py --seconds 60

@@ -55,11 +55,11 @@ def stage(
 
 @app.command()
 def inspect(
-    file: Annotated[Path, typer.Argument(help="mask store, score store, manifest or weights")],
-    image_id: Annotated[str | None, typer.Argument(help="an image of a mask store, to see it")] = None,
+    file: Annotated[Path, typer.Argument(help="mask store, score store, manifest, weights, or the folder of a run")],
+    image_id: Annotated[str | None, typer.Argument(help="an image of a mask or score store, to see it")] = None,
     open_page: Annotated[bool, typer.Option("--open", help="open the page of the run, at that image")] = False,
 ) -> None:
-    """Say what a file holds; with an image id, show its mask in the terminal."""
+    """Say what a file holds or how far a run is; with an image id, show its mask or activation in the terminal."""
     if open_page:
         import webbrowser
 
@@ -72,18 +72,14 @@ def inspect(
     from rich.console import Console
     from rich.table import Table
 
-    from pipeline.artifacts.masks import MaskStore
-    from pipeline.report.terminal import facts, image_facts, kind_of, picture
+    from pipeline.report.terminal import facts, look, picture
 
     console = Console()
     if image_id is None:
-        found = facts(file)
-    elif kind_of(file) != "masks":
-        raise PseudomaskError(f"{file} is no mask store; leave the image id out")
+        found = list(facts(file))
     else:
-        store = MaskStore(file)
-        console.print(picture(store[image_id], store.classes, min(console.width, 100)))
-        found = image_facts(store[image_id], store.classes)
+        drawn, found = look(file, image_id)
+        console.print(picture(drawn, min(console.width, 100)))
     table = Table(show_header=False, box=None)
     for name, value in found:
         table.add_row(name, value)
@@ -370,19 +366,23 @@ def compare(
     ] = None,
     images: Annotated[int, typer.Option(help="images of the page per difference", min=1)] = 24,
 ) -> None:
-    """Put runs into one table, seeds joined, and say how far each is from the first, with 95 % intervals."""
+    """Put runs into one table, seeds joined, with how far each is from the first (95 % intervals) and what it took."""
     from pipeline.evaluation.compare import FinishedRun, differences, grouped, joined_rows
     from pipeline.evaluation.table import markdown
+    from pipeline.report.comparison import cost_words
 
     groups = grouped([FinishedRun.read(run) for run in runs])
     typer.echo(markdown([row for group in groups for row in joined_rows(group)]), nl=False)
     found = {group[0].folder.name: differences(groups[0], group, images if page else 5) for group in groups[1:]}
     for run, rows in found.items():
-        typer.echo(f"\n{run} minus {groups[0][0].folder.name} (paired bootstrap over images):")
+        typer.echo(f"\n{run} minus {groups[0][0].folder.name} (paired bootstrap over images):\n")
         for difference in rows:
             most = ", ".join(f"{image_id} {100 * value:+.0f}" for image_id, value in difference.disagree[:5])
             on = f"{difference.interval} on {difference.images} images"
-            typer.echo(f"  {', '.join(difference.row)}: {on}; most on {most}")
+            typer.echo(f"- {', '.join(difference.row)}: {on}; most on {most}")
+    typer.echo("\nTime of all stages one after the other, mean of the seeds; the longest:\n")
+    for group in groups:
+        typer.echo(f"- {group[0].folder.name}: {cost_words([run.seconds for run in group])}")
     if page is not None:
         from pipeline.artifacts.files import write_text
         from pipeline.report.comparison import comparison_page
@@ -501,7 +501,7 @@ def plan(
     import tempfile
 
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from pipeline.config.load import load_run, read_yaml
     from pipeline.report.planned import overview, plan_lines, planned
@@ -511,7 +511,7 @@ def plan(
     raw, configs = read_yaml(config), snakefile.resolve().parent / "configs"
     costs = _tried(load_run(raw, configs), stages) if measure else None
     header, *rows = plan_lines(planned(raw, configs, stages), costs)
-    table = Table(*header, box=None)
+    table = Table(*(Column(name, no_wrap=name == "stage") for name in header), box=None)
     for row in rows:
         table.add_row(*row)
     Console().print(table)

@@ -1,6 +1,8 @@
 import json
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,8 +12,10 @@ from typer.testing import CliRunner
 from pipeline.artifacts.masks import MaskStore, MaskWriter
 from pipeline.cli import app
 from pipeline.config.classes import ClassTable
+from pipeline.config.load import load_run, read_yaml
 from pipeline.errors import PseudomaskError
 
+ROOT = Path(__file__).parents[1]
 CLASSES = ClassTable(names=("background", "cat"))
 run = CliRunner().invoke
 
@@ -106,6 +110,23 @@ def test_own_images_become_a_data_set(tmp_path, monkeypatch):
     done = run(app, ["import", "csv", "--images", "photos", "--table", "tags.csv", "--name", "mine"])
     assert isinstance(done.exception, PseudomaskError)
     assert "'nobody'" in str(done.exception)
+
+
+def test_own_images_of_several_kinds_are_named_whole_and_none_need_be_kept_back(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PSEUDOMASK_DATA", raising=False)
+    (tmp_path / "photos").mkdir()
+    for name in ("a.png", "b.jpg"):
+        Image.new("RGB", (9, 7)).save(tmp_path / "photos" / name)
+    command = ["import", "csv", "--images", "photos", "--table", "tags.csv", "--name", "mine", "--val", "0"]
+    (tmp_path / "tags.csv").write_text("id,tags\na,cat\nb,cat\n")
+    assert "such as a.png" in str(run(app, command).exception)
+    (tmp_path / "tags.csv").write_text("id,tags\na.png,cat\nb.jpg,cat\n")
+    assert run(app, command).exit_code == 0
+    assert "split train: 2 images" in run(app, ["import", "check", "configs/datasets/mine.yaml"]).output
+    configs = tmp_path / "configs"
+    shutil.copytree(ROOT / "configs/own", configs / "own")
+    assert load_run(read_yaml(configs / "mine.yaml"), configs).predict.split == "train"
 
 
 def test_doctor_names_what_is_missing(tmp_path, monkeypatch):

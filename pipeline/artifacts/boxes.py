@@ -10,6 +10,9 @@ import pyarrow.parquet as pq
 from pipeline.artifacts.files import atomic_path
 from pipeline.errors import PseudomaskError
 
+Corners = tuple[int, int, int, int]
+"""(x0, y0, x1, y1), 0-based, end exclusive."""
+
 _SCHEMA = pa.schema(
     [("id", pa.string()), ("class_index", pa.int32()), *((side, pa.int32()) for side in ("x0", "y0", "x1", "y1"))]
 )
@@ -17,10 +20,10 @@ _SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class Box:
-    """A labelled rectangle: class index and (x0, y0, x1, y1), 0-based, end exclusive."""
+    """A labelled rectangle: class index and corners."""
 
     class_index: int
-    corners: tuple[int, int, int, int]
+    corners: Corners
 
 
 def write_boxes(path: Path, boxes: Mapping[str, Sequence[Box]]) -> None:

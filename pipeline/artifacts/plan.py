@@ -200,6 +200,11 @@ class Plan:
         for stage in self.stages.values():
             write_text(Path(stage.spec), stage.document(self.runtime))
             _link(results / stage.name, Path(stage.folder))
+        store = Path(self.store).resolve()
+        for path in results.iterdir():
+            # Of a stage the run had with other settings; it would pass for a result of these.
+            if path.is_symlink() and path.name not in self.stages and path.resolve().is_relative_to(store):
+                path.unlink()
 
     def overview(self) -> list[dict[str, Any]]:
         """Every stage with what an estimate of its cost needs."""

@@ -13,6 +13,15 @@ class GrabCutSettings(Settings):
     """GrabCut of single boxes."""
 
     iterations: int = Field(default=1, ge=1, description="rounds of fitting colours and cutting (tutorials: 5)")
+    samples: int | None = Field(
+        default=5000,
+        ge=50,
+        description="most pixels inside and outside the box that colours are fitted to, evenly spread; null: all",
+    )
+    others: bool = Field(
+        default=True,
+        description="boxes of other objects are no sample of the ground's colours, smaller ones none of the object's",
+    )
     min_share: float = Field(
         default=0.1, ge=0, lt=1, description="a foreground below this share of its box counts as collapsed"
     )

@@ -51,6 +51,16 @@ class RunConfig(Settings):
         return self
 
     @model_validator(mode="after")
+    def _images_are_in_the_data(self) -> Self:
+        """Else the mistake would be found after the trainings."""
+        known = self.data.splits if self.data.scenes is None else self.data.scenes.counts
+        for part in ("cams", "threshold", "predict"):
+            split = getattr(getattr(self, part, None), "split", None) or ""
+            if unknown := {name for name in split.split("+") if name} - known.keys():
+                raise ValueError(f"{part}.split: the data have no '{min(unknown)}', only {', '.join(known)}")
+        return self
+
+    @model_validator(mode="after")
     def _batches_fit_the_devices(self) -> Self:
         for name, settings in self.trained():
             try:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.artifacts.boxes import Box
+from pipeline.artifacts.boxes import Box, Corners
 from pipeline.config.priors import PriorSettings as Settings
 from pipeline.data.augment import Layer
 
@@ -54,26 +54,30 @@ def position_prior(boxes: Sequence[Box], size: tuple[int, int], order: str = "tr
     found = [box.corners for box in boxes if box.corners[0] < box.corners[2] and box.corners[1] < box.corners[3]]
     if not found:
         return np.full(size, _FAR)
-    outside, inside = np.zeros(size, np.float32), np.zeros(size, np.float32)
-    count = np.zeros(size, np.float32)
-    distance = np.empty(size, np.float32)  # one buffer for all boxes: fresh pages would cost more than the arithmetic
+    nearest = _DISTANCE / np.float32(len(found))  # so that the sum over all boxes is their mean
+    result = np.full(size, _EDGE)
+    more = np.empty(size, np.float32)  # one buffer for all boxes: fresh pages would cost more than the arithmetic
+    # Only this part of the image has pixels inside boxes.
+    left, top, right, bottom = (max(0, side) for side in _hull(found))
+    middle = (slice(top, bottom), slice(left, right))
+    inside = np.zeros_like(result[middle])
+    count = np.zeros_like(inside)
     for x0, y0, x1, y1 in found:
         # Signed distances along each axis: negative between the edges.
         across, down = _signed(x0, x1 - 1, size[1]), _signed(y0, y1 - 1, size[0])
         # Distances are those of whole pixels, so they are looked up: first per column, then whole rows.
-        columns_apart = _DISTANCE.take(across.clip(0, _REACH), axis=1)
-        outside += columns_apart.take(down.clip(0, _REACH), axis=0, out=distance, mode="clip")
+        columns_apart = nearest.take(across.clip(0, _REACH), axis=1)
+        result += columns_apart.take(down.clip(0, _REACH), axis=0, out=more, mode="clip")
         rows, columns = slice(max(y0, 0), max(y1, 0)), slice(max(x0, 0), max(x1, 0))
         # What is nearer to an edge has the higher value, so the nearer of both axes is the higher of both values.
         deepest = (min(x1 - x0, y1 - y0) - 1) // 2
-        inside[rows, columns] += np.maximum(
+        part = (_moved(rows, -top), _moved(columns, -left))
+        inside[part] += np.maximum(
             _inside(-down[rows], deepest, order)[:, None], _inside(-across[columns], deepest, order)
         )
-        count[rows, columns] += 1
-    outside *= 1 / len(found)
-    outside += _EDGE
-    np.divide(inside, count, out=outside, where=count > 0)
-    return outside
+        count[part] += 1
+    np.divide(inside, count, out=result[middle], where=count > 0)
+    return result
 
 
 def class_prior(boxes: Sequence[Box], size: tuple[int, int]) -> NDArray[np.uint8]:
@@ -83,6 +87,15 @@ def class_prior(boxes: Sequence[Box], size: tuple[int, int]) -> NDArray[np.uint8
         x0, y0, x1, y1 = (max(0, side) for side in box.corners)
         result[y0:y1, x0:x1] = box.class_index
     return result
+
+
+def _hull(found: Sequence[Corners]) -> Corners:
+    left, top, right, bottom = zip(*found, strict=True)
+    return min(left), min(top), max(right), max(bottom)
+
+
+def _moved(places: slice, by: int) -> slice:
+    return slice(places.start + by, places.stop + by)
 
 
 def _signed(first: int, last: int, length: int) -> NDArray[np.intp]:
@@ -101,6 +114,6 @@ def _inside(depth: NDArray[np.intp], deepest: int, order: str) -> NDArray[np.flo
     return result
 
 
-def _area(corners: tuple[int, int, int, int]) -> int:
+def _area(corners: Corners) -> int:
     x0, y0, x1, y1 = corners
     return max(0, x1 - x0) * max(0, y1 - y0)

@@ -32,13 +32,7 @@ def set_up_csv(images: Path, table: Path, name: str, val: float, configs: Path =
         PseudomaskError: the table has no rows or no tags, or a listed image does not exist.
     """
     ids, tags = _read(table)
-    extensions = {path.stem: path.suffix for path in images.iterdir() if path.is_file()}
-    missing = [image_id for image_id in ids if image_id not in extensions]
-    if missing:
-        raise PseudomaskError(f"{len(missing)} ids of {table} have no image in {images}, such as '{missing[0]}'")
-    kinds = {extensions[image_id] for image_id in ids}
-    if len(kinds) > 1:
-        raise PseudomaskError(f"images have several extensions: {', '.join(sorted(kinds))}; convert them to one")
+    extension = _extension(ids, table, images)
     folder = table.resolve().parent
     held = {image_id for image_id in ids if int(hashlib.sha256(image_id.encode()).hexdigest()[:8], 16) < val * 2**32}
     splits = {"train": [i for i in ids if i not in held], "val": [i for i in ids if i in held]}
@@ -49,7 +43,7 @@ def set_up_csv(images: Path, table: Path, name: str, val: float, configs: Path =
         "source": "csv",
         "root": _relative(folder),
         "images": os.path.relpath(images.resolve(), folder),
-        "extension": kinds.pop(),
+        "extension": extension,
         "classes": {"names": ["background", *tags]},
         "splits": {split: f"{name}-{split}.txt" for split in splits},
         "tags": "table",
@@ -128,11 +122,32 @@ def _write(data: dict[str, Any], name: str, configs: Path) -> str:
     run = configs / f"{name}.yaml"
     if not run.exists():
         measured = "" if data.get("masks", "") is None else "threshold: {split: train}\nevaluation: {}\n"
-        run.write_text(f"extends: [own/cam.yaml, datasets/{name}.yaml]\nrun: {name}\n{measured}")
+        predicted = "" if "val" in data["splits"] else "predict: {split: train}\n"
+        run.write_text(f"extends: [own/cam.yaml, datasets/{name}.yaml]\nrun: {name}\n{measured}{predicted}")
     return (
         f"wrote {target} and {run}; look: pseudomask import check {target}; "
         f"start: snakemake --cores all --configfile {run}"
     )
+
+
+def _extension(ids: Sequence[str], table: Path, images: Path) -> str:
+    """What has to be added to an id for the name of its file: nothing where ids are whole names."""
+    if not images.is_dir():
+        raise PseudomaskError(f"{images} is no folder; name the folder of the photographs")
+    files = [path for path in images.iterdir() if path.is_file()]
+    if {path.name for path in files} >= set(ids):
+        return ""
+    extensions = {path.stem: path.suffix for path in files}
+    missing = [image_id for image_id in ids if image_id not in extensions]
+    if missing:
+        raise PseudomaskError(f"{len(missing)} ids of {table} have no image in {images}, such as '{missing[0]}'")
+    kinds = {extensions[image_id] for image_id in ids}
+    if len(kinds) > 1:
+        raise PseudomaskError(
+            f"images have several extensions: {', '.join(sorted(kinds))}; write whole file names into the column id of "
+            f"{table}, such as {ids[0]}{extensions[ids[0]]}"
+        )
+    return kinds.pop()
 
 
 def _read(table: Path) -> tuple[list[str], list[str]]:

@@ -11,6 +11,7 @@ import yaml
 from numpy.typing import NDArray
 
 from pipeline.artifacts.counts import Row, read_counts
+from pipeline.artifacts.lineage import lineage
 from pipeline.errors import PseudomaskError
 
 _SAMPLES = 1000
@@ -40,13 +41,23 @@ class FinishedRun:
         metrics, config = folder / "evaluation/metrics.json", folder / "config.yaml"
         for path in (metrics, config):
             if not path.exists():
-                raise PseudomaskError(f"{folder} has no {path.relative_to(folder)}; finish the run or leave it out")
+                raise PseudomaskError(
+                    f"{folder} has no {path.relative_to(folder)}; finish the run or leave it out "
+                    "(without true masks nothing is measured)"
+                )
         return cls(folder, yaml.safe_load(config.read_text()), json.loads(metrics.read_text()))
 
     @property
     def recipe(self) -> str:
         """Everything but name, seed and the machine: equal for runs that differ by seed alone."""
         return json.dumps({k: v for k, v in self.config.items() if k not in ("run", "seed", "runtime")}, sort_keys=True)
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """Time of every stage behind the numbers by name, all shards together, whichever run it was made for."""
+        metrics = (self.folder / "evaluation/metrics.json").resolve()
+        made = lineage([metrics], self.folder.absolute().parents[1])
+        return {stage.name: stage.seconds for stage in made if stage.seconds is not None}
 
     @cached_property
     def counts(self) -> dict[Row, tuple[list[str], NDArray[np.int64]]]:

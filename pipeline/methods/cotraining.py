@@ -114,11 +114,12 @@ def co_losses(
     """
     given, others = [], []
     for number, own in enumerate(logits):
-        losses = F.cross_entropy(own, labels, ignore_index=ignore, reduction="none")
+        # A pixel learns from its label or from the other network, never from both: one cross-entropy serves the two.
+        target = torch.where(trusted, labels, logits[1 - number].argmax(1)) if len(logits) > 1 else labels
+        losses = F.cross_entropy(own, target, ignore_index=ignore, reduction="none")
         given.append((losses * weight * (trusted & used)).mean())
         if len(logits) > 1:
-            other = logits[1 - number].argmax(1)
-            others.append((F.cross_entropy(own, other, reduction="none") * (~trusted & used)).mean())
+            others.append((losses * (~trusted & used)).mean())
     parts = {"trusted": torch.stack(given).sum()}
     return parts | {"other": torch.stack(others).sum()} if others else parts
 

@@ -19,7 +19,7 @@ from pipeline.methods.objective import Batch, Objective, ParameterGroup
 from pipeline.methods.segmenter import reduce_mask
 from pipeline.nets.exported import load_cam_network
 from pipeline.nets.irn import BoundaryNetwork
-from pipeline.refine.affinity import ends, links, path_affinity
+from pipeline.refine.affinity import Link, ends, links, path_affinity
 
 __all__ = ["Irn", "Settings", "build", "pair_losses"]
 
@@ -75,32 +75,42 @@ def pair_losses(
         radius: pairs nearer than this count.
         ignore: places without label form no pair.
     """
-    sums = edge.new_zeros(5)
-    counts = edge.new_zeros(3)
+    pairs = _Pairs(labels, ignore, edge.dtype)
+    counts = torch.stack([torch.stack([kind.sum() for kind in pairs.of(link)]) for link in links(radius)]).sum(0)
+    # What a pair of each kind weighs is known before the loss is, so that all means are one sum. Rows and columns of
+    # displacements count as two, as in the code.
+    weights = counts.new_tensor([0.25, 0.25, 0.5]) / (counts + _TINY)
+    distance_weights = 0.25 / (counts + _TINY / 2)
+    affinity, distance = edge.new_zeros(()), edge.new_zeros(())
     for link in links(radius):
-        start, end = ends(labels, link)
-        known = (start != ignore) & (end != ignore)
-        alike = known & (start == end)
-        background, foreground, unlike = alike & (start == 0), alike & (start != 0), known & (start != end)
-        affinity = path_affinity(edge, link)
-        near, far = -(affinity + _TINY).log(), -(1 + _TINY - affinity).log()
-        terms = [(near * background).sum(), (near * foreground).sum(), (far * unlike).sum()]
-        if displacement is None:
-            terms += [edge.new_zeros(()), edge.new_zeros(())]
-        else:
+        background, foreground, unlike = pairs.of(link)
+        alike = path_affinity(edge, link)
+        likely = (alike - unlike).abs()  # alike, or 1 - alike
+        weight = weights[0] * background + weights[1] * foreground + weights[2] * unlike
+        affinity = affinity - ((likely + _TINY).log() * weight).sum()
+        if displacement is not None:
             from_start, from_end = ends(displacement, link)
-            difference = from_start - from_end
-            offset = difference.new_tensor([link.down, link.right]).view(1, 2, 1, 1)
-            terms.append(((difference - offset).abs().sum(1) * foreground).sum())
-            terms.append((difference.abs().sum(1) * background).sum())
-        sums = sums + torch.stack(terms)
-        counts = counts + torch.stack([background.sum(), foreground.sum(), unlike.sum()])
-    background_mean, foreground_mean, unlike_mean = sums[:3] / (counts + _TINY)
-    parts = {"affinity": (background_mean / 2 + foreground_mean / 2 + unlike_mean) / 2}
-    if displacement is not None:
-        # Rows and columns count as two, as in the code.
-        parts["displacement"] = (sums[3] / (2 * counts[1] + _TINY) + sums[4] / (2 * counts[0] + _TINY)) / 2
-    return parts
+            way = displacement.new_tensor([link.down, link.right]).view(1, 2, 1, 1) * foreground[:, None]
+            weight = distance_weights[0] * background + distance_weights[1] * foreground
+            distance = distance + ((from_start - from_end - way).abs() * weight[:, None]).sum()
+    return {"affinity": affinity} if displacement is None else {"affinity": affinity, "displacement": distance}
+
+
+class _Pairs:
+    """Which pairs places form with their neighbours."""
+
+    def __init__(self, labels: Tensor, ignore: int, kind: torch.dtype) -> None:
+        self._labels, self._background, self._known = labels, (labels == 0).to(kind), (labels != ignore).to(kind)
+
+    def of(self, link: Link) -> tuple[Tensor, Tensor, Tensor]:
+        """1 where both are background, both of one other class, of different classes; elsewhere 0.
+
+        Each is shaped as :func:`path_affinity` of boundaries (B, H, W).
+        """
+        start, end = ends(self._labels, link)
+        known, background = (torch.mul(*ends(values, link)) for values in (self._known, self._background))
+        alike = known * (start == end)
+        return background, alike - background, known - alike
 
 
 def build(settings: Settings, classes: ClassTable, weights_root: Path, networks: Mapping[str, Path]) -> Irn:

@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from pipeline.artifacts.boxes import Corners
 from pipeline.config.proposals import ChoiceOfCandidate
 
-Corners = tuple[int, int, int, int]
 Floats = NDArray[np.float64]
 _NOWHERE = 1e6
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.proposals.candidates import Corners
+from pipeline.artifacts.boxes import Corners
 
 Mask = NDArray[np.uint8]
 

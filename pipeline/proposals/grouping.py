@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse.linalg import ArpackNoConvergence, eigsh
 
+from pipeline.artifacts.boxes import Corners
 from pipeline.config.proposals import GroupingSettings as Settings
 from pipeline.config.proposals import Hierarchy
-from pipeline.proposals.candidates import Corners, Floats, Measures, Partition, fitness
+from pipeline.proposals.candidates import Floats, Measures, Partition, fitness
 
 _SIGMAS = (1.0, 2.0, 4.0)
 _VECTORS = 8

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from scipy.io import loadmat
 from scipy.io.matlab import MatReadError
 
+from pipeline.artifacts.boxes import Corners
 from pipeline.config.proposals import ChoiceOfCandidate
 from pipeline.errors import PseudomaskError
-from pipeline.proposals.candidates import Corners, Measures, Partition, fitness
+from pipeline.proposals.candidates import Measures, Partition, fitness
 
 
 class McgCandidates:

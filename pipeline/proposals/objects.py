@@ -6,11 +6,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.artifacts.boxes import Box, object_id
+from pipeline.artifacts.boxes import Box, Corners, object_id
 from pipeline.artifacts.manifest import ImageRecord
 from pipeline.artifacts.masks import MaskWriter
 from pipeline.config.classes import ClassTable
-from pipeline.proposals.candidates import Corners
 from pipeline.proposals.fusion import clipped
 
 OfBox = Callable[[Corners, int], NDArray[np.bool_] | None]

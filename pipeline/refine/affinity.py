@@ -40,22 +40,48 @@ def path_affinity(edge: Tensor, link: Link) -> Tensor:
     Returns:
         (..., H - down, W - |right|): of the places that have the neighbour, see :func:`ends`.
     """
-    height, width = edge.shape[-2] - link.down, edge.shape[-1] - abs(link.right)
-    left = max(0, -link.right)
-    strongest: Tensor | None = None
-    for down, right in link.cells:
-        moved = edge[..., down : down + height, left + right : left + right + width]
-        strongest = moved if strongest is None else torch.maximum(strongest, moved)
-    assert strongest is not None
+    strongest: Tensor = _Strongest.apply(edge, link)
     return 1 - strongest
 
 
 def ends(values: Tensor, link: Link) -> tuple[Tensor, Tensor]:
     """Views of (..., H, W) at both ends of every link, in the order of :func:`path_affinity`."""
+    return _at(values, link, (0, 0)), _at(values, link, (link.down, link.right))
+
+
+class _Strongest(torch.autograd.Function):
+    """The strongest boundary on the way to a neighbour; its gradient goes to the first of the cells that have it.
+
+    By autograd's own rules each of the 2,000 cells of radius 10 would cost a gradient of the size of the map.
+    """
+
+    @staticmethod
+    def forward(ctx: torch.autograd.function.FunctionCtx, edge: Tensor, link: Link) -> Tensor:
+        first, *others = (_at(edge, link, cell) for cell in link.cells)
+        strongest = first.clone()
+        for moved in others:
+            torch.maximum(strongest, moved, out=strongest)
+        ctx.save_for_backward(edge, strongest)
+        ctx.link = link  # type: ignore[attr-defined]
+        return strongest
+
+    @staticmethod
+    def backward(ctx: torch.autograd.function.FunctionCtx, gradient: Tensor) -> tuple[Tensor, None]:
+        edge, strongest = ctx.saved_tensors  # type: ignore[attr-defined]
+        link: Link = ctx.link  # type: ignore[attr-defined]
+        result, left, given = torch.zeros_like(edge), gradient.clone(), torch.empty_like(gradient)
+        for cell in link.cells:
+            torch.eq(_at(edge, link, cell), strongest, out=given).mul_(left)
+            _at(result, link, cell).add_(given)
+            left -= given
+        return result, None
+
+
+def _at(values: Tensor, link: Link, cell: tuple[int, int]) -> Tensor:
+    """View of (..., H, W) at one cell of the way, for every place that has the neighbour."""
     height, width = values.shape[-2] - link.down, values.shape[-1] - abs(link.right)
-    left = max(0, -link.right)
-    start = values[..., :height, left : left + width]
-    return start, values[..., link.down :, left + link.right : left + link.right + width]
+    left = max(0, -link.right) + cell[1]
+    return values[..., cell[0] : cell[0] + height, left : left + width]
 
 
 def _cells(down: int, right: int) -> tuple[tuple[int, int], ...]:

@@ -33,12 +33,16 @@ def random_walk(maps: Tensor, edge: Tensor, radius: int, beta: float, doublings:
         for place in ends(total, link):
             place += weight
     values = maps * (1 - edge)
-    for _ in range(2**doublings):
-        spread = values.clone()
-        for link, weight in zip(around, weights, strict=True):
-            from_start, from_end = ends(values, link)
-            to_start, to_end = ends(spread, link)
+    spread = torch.empty_like(values)
+    # Two buffers take turns, so that the views every step needs are made once.
+    ways = [
+        [(*ends(source, link), *ends(target, link), weight) for link, weight in zip(around, weights, strict=True)]
+        for source, target in ((values, spread), (spread, values))
+    ]
+    for step in range(2**doublings):
+        spread.copy_(values)
+        for from_start, from_end, to_start, to_end, weight in ways[step % 2]:
             to_start.addcmul_(from_end, weight)
             to_end.addcmul_(from_start, weight)
-        values = spread / total
+        values, spread = spread.div_(total), values
     return values.to(kind)

@@ -1,10 +1,11 @@
-"""Where the report page of a result lies."""
+"""Where the report page of a run or of one of its results lies."""
 
 from pathlib import Path
 from urllib.parse import quote
 
 from pipeline.artifacts.store import Run, find_runs
 from pipeline.errors import PseudomaskError
+from pipeline.report.state import draw_state
 
 _PAGE = "report/index.html"
 
@@ -12,14 +13,19 @@ _PAGE = "report/index.html"
 def page_address(file: Path, image_id: str | None, results: Path = Path("results")) -> str:
     """Address of the page of the run a file belongs to, with an image id opened at that image.
 
+    A run that is not finished has no page yet; for its folder, a page with the state of its stages is drawn.
+
     Args:
-        file: in a stage's folder, named through ``results/<run>/<stage>`` or through the store.
+        file: folder of a run, or a file of a stage, named through ``results/<run>/<stage>`` or through the store.
         image_id: image to open, or None.
         results: folder of runs to search where the file is named through the store.
 
     Raises:
         PseudomaskError: no run holds the stage, or its page has not been drawn yet.
     """
+    if (file / "config.yaml").exists():
+        page = file.absolute() / _PAGE
+        return _address(page if page.exists() else draw_state(Run(file.absolute())), image_id)
     stage = file.absolute().parent
     run = stage.parent
     if not (run / "config.yaml").exists():
@@ -32,6 +38,10 @@ def page_address(file: Path, image_id: str | None, results: Path = Path("results
     page = run / _PAGE
     if not page.exists():
         raise PseudomaskError(f"{page} does not exist; run snakemake to draw it")
+    return _address(page, image_id)
+
+
+def _address(page: Path, image_id: str | None) -> str:
     return page.as_uri() + ("" if image_id is None else f"#image={quote(image_id, safe='')}")
 
 

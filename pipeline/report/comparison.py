@@ -15,6 +15,7 @@ from pipeline.errors import PseudomaskError
 from pipeline.evaluation.compare import Difference, FinishedRun, joined_rows
 from pipeline.report.gallery import Sources, make_gallery
 from pipeline.report.page import Page, Part, gallery_part, overview, table
+from pipeline.report.stages import duration
 
 _SIDE, _MEGABYTES = 320, 16.0
 
@@ -33,7 +34,11 @@ def comparison_page(
         PseudomaskError: runs do not have the same classes, or masks of a run are gone.
     """
     runs = [group[0] for group in groups]
-    parts = [Part("Runs", overview([row for group in groups for row in joined_rows(group)]))]
+    costs = [[group[0].folder.name, cost_words([run.seconds for run in group])] for group in groups]
+    parts = [
+        Part("Runs", overview([row for group in groups for row in joined_rows(group)])),
+        Part("Time", table(["run", "all stages one after the other, mean of the seeds; the longest"], costs)),
+    ]
     note = f"{sum(map(len, groups))} runs, {len(groups)} of them differ by more than the seed"
     title = " / ".join(run.folder.name for run in runs)
     rows = [[name, *each.row, each.interval, str(each.images)] for name, all_of in found.items() for each in all_of]
@@ -58,6 +63,15 @@ def comparison_page(
         "start": {"stage": list(sources.masks)[-1], "sort": "changed"},
     }
     return Page(title, note, parts, data)
+
+
+def cost_words(seconds: Sequence[Mapping[str, float]]) -> str:
+    """What runs took in words, mean over runs of the same stages, and their three longest stages."""
+    if not any(seconds):
+        return "not known"
+    mean = {name: sum(run.get(name, 0.0) for run in seconds) / len(seconds) for name in seconds[0]}
+    longest = sorted(mean, key=mean.__getitem__, reverse=True)[:3]
+    return f"{duration(sum(mean.values()))}; " + ", ".join(f"{name} {duration(mean[name])}" for name in longest)
 
 
 def _sources(runs: Sequence[FinishedRun], found: Mapping[str, Sequence[Difference]]) -> Sources:

@@ -34,7 +34,6 @@ TRUTH = "truth"
 BINS = 20
 _SAMPLE = 48
 _SMALLEST = 40
-_STEP = 0.85
 _SPARE = 0.92
 _BLOCK_BYTES = 2**19
 _BLOCK_IMAGES = 32
@@ -363,7 +362,8 @@ def _fit(sources: Sources, side: int, budget: float) -> tuple[int, int]:
         room = int(budget / (len(json.dumps(album.document())) / len(sample)))
         if room >= count or side == _SMALLEST:
             return side, room
-        side = max(_SMALLEST, round(side * _STEP))
+        # Bytes grow less than the area, so this comes near from above.
+        side = max(_SMALLEST, min(side - 1, round(side * math.sqrt(room / count))))
 
 
 def _text(content: bytes) -> str:

@@ -38,7 +38,7 @@ class Page:
         note: line below it.
         parts: sections from top to bottom.
         data: what the script reads: ``gallery`` (see :mod:`pipeline.report.gallery`), ``entries`` of metrics.json,
-            ``commands`` that show an image again by mask store, ``base`` of links to image files, ``start``: values
+            ``commands`` that show an image again by layer, ``base`` of links to image files, ``start``: values
             the controls of the gallery begin with.
     """
 
@@ -95,22 +95,22 @@ def percent(value: float | None) -> str:
 
 
 def overview(entries: Sequence[dict[str, Any]]) -> str:
-    """The rows of metrics.json as a table."""
+    """The rows of metrics.json as a table; numbers come first, so that a narrow screen shows them."""
     subsets = list(dict.fromkeys(name for entry in entries for name in entry["subsets"]))
     published = ["published"] if any(entry.get("published") is not None for entry in entries) else []
-    header = ["masks", "split", "images", "CRF", "scales", "protocol", "labels", "seed", "mIoU %", *published]
-    header += [f"mIoU % {name}" for name in subsets] + ["coverage %"]
+    header = ["masks", "split", "mIoU %", *published, *(f"mIoU % {name}" for name in subsets), "coverage %"]
+    header += ["images", "CRF", "scales", "protocol", "labels", "seed"]
     rows = []
     for entry in entries:
         scales = ", ".join(f"{scale:g}" for scale in entry["scales"]) + (" + flip" if entry["flip"] else "")
-        fixed = [entry["name"], entry["split"], entry["images"], "yes" if entry["crf"] else "no", scales or "-"]
-        fixed += [entry["protocol"], entry["supervision"], entry["seed"]]
         numbers = [entry["mean_iou"], *(entry.get(name) for name in published)]
         numbers += [*(entry["subsets"].get(name) for name in subsets), entry["coverage"]]
         cells = [percent(number) for number in numbers]
         if entry.get("deviation") is not None:
             cells[0] += f" ± {percent(entry['deviation'])}"
-        rows.append([*map(str, fixed), *cells])
+        how = [entry["images"], "yes" if entry["crf"] else "no", scales or "-"]
+        how += [entry["protocol"], entry["supervision"], entry["seed"]]
+        rows.append([entry["name"], entry["split"], *cells, *map(str, how)])
     return table(header, rows)
 
 

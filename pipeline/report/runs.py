@@ -3,20 +3,22 @@
 import time
 from pathlib import Path
 
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
 from pipeline.artifacts.store import Run, find_runs
 
 
-def runs_table(results: Path) -> Table:
-    """One row per run, and one below for every stage at work, with what it said last."""
+def runs_table(results: Path) -> Group:
+    """One row per run; below, a line for every stage at work with what it said last."""
     table = Table(box=None, header_style="bold")
     for column, justify in (("run", "left"), ("method", "left"), ("stages", "right"), ("size", "right")):
         table.add_column(column, justify=justify, no_wrap=True)  # type: ignore[arg-type]
     table.add_column("last change", no_wrap=True)
     found = find_runs(results)
     shared = _shared(found)
+    at_work = []
     for run in found:
         folders = run.stages
         done = sum(folder.done for folder in folders.values())
@@ -25,12 +27,12 @@ def runs_table(results: Path) -> Table:
         both = sum(folder.size for folder in folders.values() if folder.path in shared)
         note = f" ({human_size(both)} shared)" if both else ""
         table.add_row(run.path.name, run.method, f"{done}/{len(folders)}", human_size(size) + note, _age(changed))
-        for name, folder in folders.items():
+        for folder in folders.values():
             if not folder.done and folder.last_line:
-                table.add_row(Text(f"  {name}", "dim"), Text(folder.last_line, "dim", no_wrap=True))
+                at_work.append(Text(f"{run.path.name}: {folder.last_line}", "dim", no_wrap=True, overflow="ellipsis"))
     if not found:
         table.add_row(f"no run in {results}")
-    return table
+    return Group(table, *at_work)
 
 
 def human_size(size: int) -> str:

@@ -6,13 +6,21 @@ from html import escape
 
 from pipeline.artifacts.code import packages
 from pipeline.artifacts.lineage import MadeStage
+from pipeline.artifacts.store import StageFolder
 from pipeline.report.graph import Node, stage_graph
 
 _WARNINGS = {"empty": "empty masks", "tags": "tags without pixels", "pixels": "pixels without tag"}
 
 
+def state_of(stage: MadeStage) -> tuple[str, str]:
+    """``done``, ``begun`` or ``waiting``, and the time it took or what the state means."""
+    if stage.seconds is not None:
+        return "done", duration(stage.seconds)
+    return ("begun", "begun, not done") if StageFolder(stage.folder).last_line else ("waiting", "waiting")
+
+
 def run_graph(made: Sequence[MadeStage]) -> str:
-    """The stages as a picture, each with its kind and the time it took; a box leads to its entry of the list."""
+    """The stages as a picture, each with its kind and its time or state; a box leads to its entry of the list."""
     return f"<div class='scroll'>{stage_graph([_node(stage) for stage in made])}</div>"
 
 
@@ -45,16 +53,12 @@ def duration(seconds: float) -> str:
 
 def _node(stage: MadeStage) -> Node:
     before = tuple(folder.name for folder in stage.before)
-    state = "missing" if stage.seconds is None else "done"
-    return Node(stage.folder.name, stage.name, f"{stage.spec['kind']}, {_time(stage)}", state, before)
-
-
-def _time(stage: MadeStage) -> str:
-    return "not finished" if stage.seconds is None else duration(stage.seconds)
+    state, words = state_of(stage)
+    return Node(stage.folder.name, stage.name, f"{stage.spec['kind']}, {words}", state, before)
 
 
 def _entry(stage: MadeStage) -> str:
-    facts = [stage.name, f"{stage.spec['kind']}/{stage.spec['key']}", _time(stage)]
+    facts = [stage.name, f"{stage.spec['kind']}/{stage.spec['key']}", state_of(stage)[1]]
     if stage.facts:
         facts += [f"{stage.memory} MiB", stage.where, stage.facts["started"]]
     shown = {name: stage.spec.get(name) for name in ("settings", "inputs", "sources")}

@@ -8,12 +8,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.artifacts.boxes import object_id, read_box_table
+from pipeline.artifacts.boxes import Corners, object_id, read_box_table
 from pipeline.artifacts.job import Job
 from pipeline.artifacts.manifest import ImageRecord, Manifest
 from pipeline.config.proposals import GrabCutStage as Settings
 from pipeline.data.images import data_root, load_record
-from pipeline.proposals.candidates import Corners
 from pipeline.proposals.grabcut import grabcut
 from pipeline.proposals.objects import OfBox, write_objects
 from pipeline.stages.progress import progress
@@ -50,10 +49,12 @@ def run(settings: Settings, inputs: Inputs, outputs: Outputs, job: Job) -> None:
 
     def propose(record: ImageRecord) -> OfBox:
         image = load_record(record, root)
+        all_corners = [box.corners for box in boxes[record.id]]
 
         def of_box(corners: Corners, number: int) -> NDArray[np.bool_] | None:
             nonlocal collapsed
-            cut = grabcut(image, corners, settings, object_id(record.id, number))
+            others = all_corners[:number] + all_corners[number + 1 :]
+            cut = grabcut(image, corners, settings, object_id(record.id, number), others)
             if not cut.collapsed or settings.fallback == "keep":
                 return cut.foreground
             collapsed += 1

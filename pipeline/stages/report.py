@@ -53,6 +53,11 @@ class Inputs:
         return self.masks if self.truth is None else {**self.masks, TRUTH: self.truth}
 
     @property
+    def layers(self) -> dict[str, Path]:
+        """All files with something to lay over an image, by the name the page has for it."""
+        return self.stores if self.scores is None else {"activation": self.scores, **self.stores}
+
+    @property
     def files(self) -> list[Path]:
         """Everything."""
         single = (self.manifest, self.scores, self.metrics, self.truth, self.threshold)
@@ -82,7 +87,7 @@ def run(settings: Settings, inputs: Inputs, outputs: Outputs, job: Job) -> None:
     data = {
         "gallery": gallery.document,
         "entries": entries,
-        "commands": {name: _path_to_show(path, made, settings.run) for name, path in inputs.stores.items()},
+        "commands": {name: _path_to_show(path, made, settings.run) for name, path in inputs.layers.items()},
         # The page lies three folders below the working folder, in the store as in results/.
         "base": f"../../../{os.path.relpath(root)}/",
     }

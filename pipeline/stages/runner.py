@@ -42,7 +42,7 @@ def run_stage(spec: Path, shard: str | None = None, merge: int | None = None, gp
     """
     if not spec.exists():
         raise PseudomaskError(f"{spec} does not exist; run snakemake, or name an existing stage.json")
-    _keep_freed_memory()
+    keep_freed_memory()
     document = json.loads(spec.read_text())
     if gpus and document["runtime"]["device"] != "cpu":
         take_gpus(gpus)
@@ -74,7 +74,7 @@ def run_stage(spec: Path, shard: str | None = None, merge: int | None = None, gp
     write_text(folder / PROVENANCE, json.dumps(provenance, indent=1))
 
 
-def _keep_freed_memory() -> None:
+def keep_freed_memory() -> None:
     """Have glibc reuse freed memory instead of returning it to the kernel, where there is glibc.
 
     By default every large tensor is fresh memory from the kernel, which clears it page by page: a third of the time

@@ -22,6 +22,7 @@ from pipeline.config.classes import ClassTable
 from pipeline.config.runtime import RuntimeSettings
 from pipeline.config.training import TrainStage
 from pipeline.stages.train import Inputs, prepare
+from pipeline.training.loop import Trainer
 
 _IMAGES = 8
 _STEPS = 3
@@ -89,13 +90,42 @@ def try_steps(
     Raises:
         PseudomaskError: the settings contradict each other, or a loss is not finite.
     """
+    trainer = late_trainer(stage, classes, runtime, folder, 1 + _STEPS, size)
+    trainer.fit(until=trainer.step + 1)
+    started = _clock()
+    trainer.fit()
+    seconds = (_clock() - started) / _STEPS / runtime.processes
+    return Cost(seconds, torch.cuda.max_memory_reserved() if trainer.device.type == "cuda" else None)
+
+
+def late_trainer(
+    stage: TrainStage,
+    classes: ClassTable,
+    runtime: RuntimeSettings,
+    folder: Path,
+    left: int,
+    size: tuple[int, int] = (375, 500),
+) -> Trainer:
+    """A training with random weights on made-up images, masks and boxes that has only its last steps to take.
+
+    Args:
+        stage: settings of the training.
+        classes: of the data set.
+        runtime: devices and precision of the run.
+        folder: where the made-up files go.
+        left: steps to take.
+        size: height and width of the images, pixels.
+
+    Raises:
+        PseudomaskError: the settings contradict each other.
+    """
     # On one device, the parts of the batch that others would see follow one another.
     alone = runtime.model_copy(
         update={"devices": 1, "nodes": 1, "workers": 0, "data_root": folder, "checkpoint_seconds": 1e9}
     )
     settings = _from_random_weights(stage.settings)
     training = settings["training"]
-    steps = max(training["steps"], 1 + _STEPS)
+    steps = max(training["steps"], left)
     training |= {"steps": steps, "accumulate": training["accumulate"] * runtime.processes}
     training["schedule"] = {**training["schedule"], "length": None}
     stage = TrainStage(objective=stage.objective, split="train", seed=0, settings=settings)
@@ -109,12 +139,8 @@ def try_steps(
         inputs.networks["previous"] = folder / "previous.safetensors"
         del trainer
     trainer, _ = prepare(stage, inputs, job)
-    trainer.skip_to(steps - 1 - _STEPS)
-    trainer.fit(until=steps - _STEPS)
-    started = _clock()
-    trainer.fit()
-    seconds = (_clock() - started) / _STEPS / runtime.processes
-    return Cost(seconds, torch.cuda.max_memory_reserved() if trainer.device.type == "cuda" else None)
+    trainer.skip_to(steps - left)
+    return trainer
 
 
 def _clock() -> float:

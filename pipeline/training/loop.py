@@ -131,6 +131,11 @@ class Trainer:
         """Whether this process writes files."""
         return bool(self._fabric.is_global_zero)
 
+    @property
+    def step(self) -> int:
+        """Steps taken."""
+        return self._state.step
+
     def exported(self) -> dict[str, Tensor]:
         """State dict of the network later stages load: the moving average if there is one."""
         network = self.average.average if self.average is not None else self.objective.export()
@@ -147,7 +152,7 @@ class Trainer:
             PseudomaskError: a loss is not finite, or the checkpoint is damaged.
         """
         self._resume()
-        loader = self._loader()
+        loader = self.loader()
         progress = Progress(self._job.name, self._state.step, self._settings.steps, self._settings.batch_size)
         batches = iter(loader)
         last_save = time.monotonic()
@@ -250,7 +255,8 @@ class Trainer:
         writer.writerows(self._state.rows)
         return text.getvalue()
 
-    def _loader(self) -> Any:
+    def loader(self) -> Any:
+        """Micro-batches of the steps still to take."""
         workers = self._job.runtime.workers
         loader = DataLoader(
             self._samples,

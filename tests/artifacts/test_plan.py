@@ -81,6 +81,18 @@ def test_write_makes_specs_links_and_config(folder):
     assert Path("results/r/config.yaml").read_text() == "run: r\n"
 
 
+def test_results_of_stages_the_run_no_longer_has_do_not_stay_beside_it(folder):
+    plan().write()
+    (folder / "mine").mkdir()
+    Path("results/r/notes").symlink_to(folder / "mine")
+    smaller = Plan("r", {}, RuntimeSettings())
+    smaller.stage("search", "evaluate", Toy())
+    smaller.write()
+    assert {path.name for path in Path("results/r").iterdir()} == {"config.yaml", "search", "notes"}
+    plan().write()
+    assert Path("results/r/label/stage.json").exists()
+
+
 def test_reasons_name_the_setting_that_changed(folder):
     assert plan().reasons() == {"search": "no result yet", "label": "no result yet"}
     plan().write()

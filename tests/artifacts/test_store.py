@@ -81,7 +81,7 @@ def test_runs_are_listed_with_what_is_shared_and_how_far_they_are(place):
     assert one.stages["late"].last_line == "step 3 of 9"
     assert not one.stages["late"].done
     assert two.stages["train"].done
-    text = CliRunner().invoke(app, ["runs"], env={"COLUMNS": "160"}).output
+    text = CliRunner().invoke(app, ["runs"], env={"COLUMNS": "80"}).output
     assert "1/2" in text
     assert "1/1" in text
     assert "shared" in text

@@ -1,9 +1,10 @@
 """Proposals from boxes: how good on the objects of a VOC-like data set, and what they cost; the cost of priors.
 
-    python tests/benchmarks/bench_proposals.py [--images N] [--processes P]
+    python tests/benchmarks/bench_proposals.py [--split S] [--images N] [--processes P]
 
-The truth of an object is its class within its box, so objects that overlap others of their class are also counted apart
-from the lone ones. Ignored pixels of the truth are left out everywhere.
+The truth of an object is its class within its box. Where boxes overlap that is not what the object itself is, so
+objects whose box meets none of their class ("lone") and none at all ("apart") are also counted by themselves. Last come
+the masks of images made of all their objects, compared pixel by pixel. Ignored pixels of the truth are left out.
 """
 
 import argparse
@@ -28,12 +29,16 @@ from pipeline.data.images import load_record
 from pipeline.data.importing import import_boxes, import_manifest
 from pipeline.data.priors import class_prior, position_prior
 from pipeline.data.voc import read_mask
-from pipeline.proposals.fusion import fuse
+from pipeline.proposals.fusion import assemble, fuse
 from pipeline.proposals.grabcut import grabcut
 from pipeline.proposals.grouping import Regions
 
 CONFIGS = Path(__file__).parents[2] / "configs"
-GROUPING, CUT, PLAIN_CUT = GroupingSettings(), GrabCutSettings(), GrabCutSettings(restart=False, fallback="keep")
+GROUPING, CUT, PLAIN_CUT = (
+    GroupingSettings(),
+    GrabCutSettings(),
+    GrabCutSettings(samples=None, others=False, restart=False),
+)
 
 
 def propose(image: np.ndarray, boxes: list[Box], name: str) -> tuple[list[dict[str, np.ndarray]], dict[str, float]]:
@@ -53,7 +58,8 @@ def propose(image: np.ndarray, boxes: list[Box], name: str) -> tuple[list[dict[s
         filled = np.zeros(image.shape[:2], np.uint8)
         filled[y0:y1, x0:x1] = 1
         grouped = timed("grouping", regions.choose, box.corners, GROUPING).astype(np.uint8)
-        cut = timed("GrabCut", grabcut, image, box.corners, CUT, object_id(name, number))
+        others = [other.corners for other in (*boxes[:number], *boxes[number + 1 :])]
+        cut = timed("GrabCut", grabcut, image, box.corners, CUT, object_id(name, number), others)
         robust = filled * np.uint8(255) if cut.collapsed else cut.foreground.astype(np.uint8)
         plain = timed("plain GrabCut", grabcut, image, box.corners, PLAIN_CUT, object_id(name, number))
         found.append(
@@ -92,24 +98,35 @@ def prior_cost(repeats: int = 50) -> None:
         print(f"{name}: {(time.process_time() - start) / repeats / len(boxes) * 1000:.2f} ms per box")
 
 
-def overlaps(first: Box, second: Box) -> bool:
+def overlap(first: Box, second: Box) -> bool:
     a, b = first.corners, second.corners
-    touch = max(a[0], b[0]) < min(a[2], b[2]) and max(a[1], b[1]) < min(a[3], b[3])
-    return touch and first.class_index == second.class_index
+    return max(a[0], b[0]) < min(a[2], b[2]) and max(a[1], b[1]) < min(a[3], b[3])
 
 
-def of_image(record: ImageRecord, boxes: list[Box], data: DataSettings, root: Path) -> tuple[list, dict[str, float]]:
-    """Of every object: whether it is alone, then per source IoU, kept-label accuracy, recall, ignored share."""
+def groups_of(boxes: list[Box]) -> list[set[str]]:
+    """What each object counts as beside "all"."""
+    found = [{"all", "lone", "apart"} for _ in boxes]
+    for first, second in combinations(range(len(boxes)), 2):
+        if overlap(boxes[first], boxes[second]):
+            same = boxes[first].class_index == boxes[second].class_index
+            for index in (first, second):
+                found[index] -= {"lone", "apart"} if same else {"apart"}
+    return found
+
+
+def of_image(
+    record: ImageRecord, boxes: list[Box], data: DataSettings, root: Path
+) -> tuple[list, dict[str, tuple[float, ...]], dict[str, float]]:
+    """Of every object its groups and, per source, IoU, kept-label accuracy, recall, ignored share; the same, recall
+    aside, of the image's mask; costs.
+    """
     cv2.setNumThreads(1)
     image = load_record(record, root)
     size = (record.height, record.width)
     mask = read_mask(root / data.root / f"{data.masks}/{record.id}.png", record.id, size, data.classes)
-    crowded = {
-        box for pair in combinations(range(len(boxes)), 2) if overlaps(*(boxes[i] for i in pair)) for box in pair
-    }
     proposals, cost = propose(image, boxes, record.id)
     rows = []
-    for number, (box, masks) in enumerate(zip(boxes, proposals, strict=True)):
+    for groups, box, masks in zip(groups_of(boxes), boxes, proposals, strict=True):
         x0, y0, x1, y1 = box.corners
         part = mask[y0:y1, x0:x1]
         known, truth = part != 255, part == box.class_index
@@ -122,9 +139,29 @@ def of_image(record: ImageRecord, boxes: list[Box], data: DataSettings, root: Pa
             iou = (foreground & truth).sum() / (foreground | truth).sum()
             accuracy = ((inside == 1) == truth)[kept].mean() if kept.any() else np.nan
             row[source] = (iou, accuracy, foreground[truth].mean(), 1 - kept.sum() / known.sum())
-        rows.append((number not in crowded, row))
+        rows.append((groups, row))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return rows, {**cost, "peak": peak}
+    return rows, assembled(boxes, proposals, mask), {**cost, "peak": peak}
+
+
+def assembled(boxes: list[Box], proposals: list[dict], truth: np.ndarray) -> dict[str, tuple[float, ...]]:
+    """Of an image's masks per source: kept-label accuracy, the same within boxes, ignored share within boxes."""
+    within = np.zeros(truth.shape, bool)
+    for box in boxes:
+        x0, y0, x1, y1 = box.corners
+        within[y0:y1, x0:x1] = True
+    known, result = truth != 255, {}
+    for source in proposals[0] if proposals else ():
+        objects = [
+            np.where(masks[source] == 1, np.uint8(box.class_index), masks[source])
+            for box, masks in zip(boxes, proposals, strict=True)
+        ]
+        found = assemble(objects, truth.shape, 255)
+        right, kept = found == truth, (found != 255) & known
+        inside = kept & within
+        accuracy = right[inside].mean() if inside.any() else np.nan
+        result[source] = (right[kept].mean(), accuracy, 1 - inside.sum() / (known & within).sum())
+    return result
 
 
 def main() -> None:
@@ -147,22 +184,28 @@ def main() -> None:
     records = records[:: max(1, len(records) // options.images) if options.images else 1]
     start = time.perf_counter()
     work = partial(of_image, data=data, root=root)
+    found = [list(boxes.get(record.id, [])) for record in records]
     with ProcessPoolExecutor(options.processes) as pool:
-        results = list(pool.map(work, records, [list(boxes.get(record.id, [])) for record in records]))
+        results = list(pool.map(work, records, found))
     wall = time.perf_counter() - start
-    rows = [row for found, _ in results for row in found]
-    lone = [row for alone, row in rows if alone]
-    print(f"{len(records)} images of {options.split}, {len(rows)} objects, {len(lone)} of them lone")
-    print(f"{'':14}{'IoU':>7}{'lone':>7}{'kept acc.':>11}{'recall':>8}{'ignored':>9}")
-    for source in rows[0][1]:
-        values = np.nanmean([row[source] for _, row in rows], 0)
-        alone = np.mean([row[source][0] for row in lone])
-        print(f"{source:14}{values[0]:7.3f}{alone:7.3f}{values[1]:11.3f}{values[2]:8.3f}{values[3]:9.3f}")
+    rows = [row for found, _, _ in results for row in found]
+    images = [masks for _, masks, _ in results if masks]
+    for group in ("all", "lone", "apart"):
+        chosen = [row for groups, row in rows if group in groups]
+        print(f"{len(chosen)} objects: {group}\n{'':14}{'IoU':>7}{'kept acc.':>11}{'recall':>8}{'ignored':>9}")
+        for source in images[0]:
+            values = np.nanmean([row[source] for row in chosen], 0)
+            print(f"{source:14}{values[0]:7.3f}{values[1]:11.3f}{values[2]:8.3f}{values[3]:9.3f}")
+    print(f"{len(images)} images of {options.split}\n{'':14}{'kept acc.':>11}{'in boxes':>10}{'ignored in boxes':>18}")
+    for source in images[0]:
+        values = np.nanmean([masks[source] for masks in images], 0)
+        print(f"{source:14}{values[0]:11.3f}{values[1]:10.3f}{values[2]:18.3f}")
     costs = {
-        name: np.mean([cost.get(name, 0) for _, cost in results]) for name in ("grouping", "GrabCut", "plain GrabCut")
+        name: np.mean([cost.get(name, 0) for *_, cost in results]) for name in ("grouping", "GrabCut", "plain GrabCut")
     }
-    print("CPU seconds per image: " + ", ".join(f"{name} {value:.3f}" for name, value in costs.items()))
-    peak = max(cost["peak"] for _, cost in results)
+    print(f"{sum(map(len, found)) / len(records):.2f} boxes per image, CPU seconds per image: ", end="")
+    print(", ".join(f"{name} {value:.3f}" for name, value in costs.items()))
+    peak = max(cost["peak"] for *_, cost in results)
     each = wall / len(records)
     print(f"{options.processes} processes: {wall:.0f} s wall, {each:.3f} s per image, peak {peak:.0f} MiB each")
 

@@ -41,6 +41,11 @@ def test_all_mistakes_come_in_one_table():
     assert "greater than or equal to 0" in text
 
 
+def test_images_the_data_lack_are_told_before_anything_runs():
+    with pytest.raises(PseudomaskError, match=r"predict\.split: the data have no 'later', only train, val"):
+        load_run(demo(predict__split="val+later"), CONFIGS)
+
+
 def test_an_unknown_method_lists_the_known():
     with pytest.raises(PseudomaskError, match=r"found 'camm'; allowed: .*cam"):
         load_run(demo(method="camm"), CONFIGS)

@@ -70,11 +70,12 @@ def test_without_boxes_all_is_far():
 
 
 @pytest.mark.parametrize("corners", [(-30, -30, 200, 200), (-10, 20, 30, 40), (95, 75, 120, 90), (-9, -9, -2, -2)])
-def test_boxes_that_leave_the_image_keep_their_distances(corners):
+@pytest.mark.parametrize("others", [[], [(60, 50, 80, 65), (70, 40, 130, 60)]])
+def test_boxes_that_leave_the_image_keep_their_distances(corners, others):
     """As in a larger image that holds them, cut to this one."""
-    wide = [tuple(side + 200 for side in corners)]
+    wide = [tuple(side + 200 for side in box) for box in (corners, *others)]
     expected = position_prior(boxes_of(wide), (SIZE[0] + 400, SIZE[1] + 400))[200:-200, 200:-200]
-    np.testing.assert_allclose(position_prior(boxes_of([corners]), SIZE), expected)
+    np.testing.assert_allclose(position_prior(boxes_of([corners, *others]), SIZE), expected)
 
 
 def test_the_smallest_box_gives_the_class():

@@ -112,6 +112,15 @@ def test_the_command_says_it_all(tmp_path):
     assert done.exit_code == 0, done.output
     assert "o minus b" in done.output
     assert "on 30 images; most on image" in done.output
+    assert "- b: not known" in done.output
+    weights = {"weights": f"{tmp_path.name}/b/train/weights.safetensors"}
+    for name, seconds, before in (("train", 600, {}), ("evaluation", 130, weights)):
+        folder = tmp_path / "b" / name
+        folder.mkdir(exist_ok=True)
+        (folder / "stage.json").write_text(json.dumps({"name": name, "kind": name, "inputs": before}))
+        (folder / "provenance.json").write_text(json.dumps({"wall_seconds": seconds, "shards": [{"wall_seconds": 60}]}))
+    done = CliRunner().invoke(app, ["compare", *runs])
+    assert "- b: 14 min; train 11 min, evaluation 3 min\n- o: not known" in done.output
     (tmp_path / "b/evaluation/metrics.json").unlink()
     done = CliRunner().invoke(app, ["compare", *runs])
     assert isinstance(done.exception, PseudomaskError)

@@ -31,6 +31,41 @@ def test_the_result_does_not_depend_on_what_was_cut_before():
     assert np.array_equal(first, grabcut(image, (5, 5, 35, 35), settings, "a").foreground)
 
 
+@pytest.mark.parametrize("iterations", [1, 3])
+def test_with_all_samples_it_is_opencvs_own(iterations):
+    image, box = square_image()[0], (22, 12, 70, 50)
+    settings = GrabCutSettings(iterations=iterations, samples=None, restart=False)
+    found = grabcut(image, box, settings, "a").foreground
+    labels = np.full(image.shape[:2], cv2.GC_BGD, np.uint8)
+    labels[box[1] : box[3], box[0] : box[2]] = cv2.GC_PR_FGD
+    models = np.zeros((1, 65)), np.zeros((1, 65))
+    cv2.grabCut(image, labels, (0, 0, 0, 0), *models, iterations, cv2.GC_INIT_WITH_MASK)
+    assert (found == ((labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD))).mean() > 0.99
+
+
+def test_boxes_of_others_lend_no_colours():
+    """Two more red things in the ground make the square look like ground."""
+    image, truth = square_image()
+    box, others = (24, 10, 64, 50), [(0, 0, 24, 60), (64, 0, 80, 60)]
+    red = np.random.default_rng(5).normal((200, 40, 30), 6, image.shape)
+    for x0, y0, x1, y1 in others:
+        image[y0:y1, x0:x1] = red[y0:y1, x0:x1].clip(0, 255)
+    shares = [
+        grabcut(image, box, GrabCutSettings(restart=False, others=switch), "a", others).foreground[truth].mean()
+        for switch in (False, True)
+    ]
+    assert shares[0] < 0.5 < 0.9 < shares[1]
+
+
+@pytest.mark.parametrize(
+    "other", [(26, 16, 64, 44), (0, 0, 80, 60), (50, 40, 10, 5), (-5, -5, 200, 200), (30, 20, 60, 40)]
+)
+def test_any_other_box_leaves_a_cut(other):
+    image, truth = square_image()
+    found = grabcut(image, (26, 16, 64, 44), GrabCutSettings(), "a", [other]).foreground
+    assert (found & truth).sum() / (found | truth).sum() > 0.9
+
+
 def test_a_collapsed_object_is_cut_again_from_a_sure_core():
     image, _ = square_image()
     # The box holds nothing but ground, which is as like the outside as can be.

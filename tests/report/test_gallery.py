@@ -150,6 +150,7 @@ def test_the_page_names_commands_files_and_numbers(scenes):
     page = scenes.page()
     text, data = page.read_text(), data_of(page)
     assert data["commands"]["CAM"].endswith("CAM/masks.h5")
+    assert data["commands"]["activation"].endswith("scores.h5")
     assert [entry["name"] for entry in data["entries"]][1] == "CAM"
     assert "coverage" in data["entries"][1]["per_class"]
     assert data["gallery"]["images"]["path"][3] == "photos/3.jpg"

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.io import savemat
 
 from pipeline.artifacts.boxes import Box, object_id, write_boxes
 from pipeline.artifacts.job import Job
@@ -9,7 +10,7 @@ from pipeline.artifacts.masks import MaskStore, merge_masks
 from pipeline.config.classes import ClassTable
 from pipeline.config.runtime import RuntimeSettings
 from pipeline.errors import PseudomaskError
-from pipeline.stages import fuse_proposals, propose_grabcut, propose_groups
+from pipeline.stages import fuse_proposals, propose_grabcut, propose_groups, propose_mcg
 
 CLASSES = ClassTable(names=("background", "disc", "square"))
 SIZE = (60, 80)
@@ -20,7 +21,7 @@ HOSTILE = {
     "outside": [Box(1, (90, 70, 99, 99)), Box(2, (-20, -20, 200, 200))],
     "inverted": [Box(1, (50, 40, 10, 5))],
     "none": [],
-    "many": [Box(1 + n % 2, (n % 60, n % 40, n % 60 + 9, n % 40 + 9)) for n in range(30)],
+    "many": [Box(1 + n % 2, (n % 60, n % 40, n % 60 + 9, n % 40 + 9)) for n in range(200)],
 }
 
 
@@ -32,8 +33,11 @@ def world(tmp_path_factory):
     blob = ((y - 30) / 12) ** 2 + ((x - 40) / 22) ** 2 <= 1
     noise = np.random.default_rng(0).normal(0, 6, (*SIZE, 3))
     image = (np.where(blob[..., None], (200, 40, 30), (60, 140, 50)) + noise).clip(0, 255).astype(np.uint8)
+    candidates = np.empty(3, object)
+    candidates[:] = [np.array([1]), np.array([2]), np.array([1, 2])]
     for name in HOSTILE:
         Image.fromarray(image).save(folder / f"{name}.png")
+        savemat(folder / f"{name}.mat", {"superpixels": 1 + blob, "labels": candidates})
     records = tuple(ImageRecord(name, f"{name}.png", ("train",), *SIZE, None) for name in HOSTILE)
     Manifest(CLASSES, records).write(folder / "manifest.parquet")
     write_boxes(folder / "boxes.parquet", HOSTILE)
@@ -44,7 +48,7 @@ def job(folder, shard=(0, 1)):
     return Job("propose", "0" * 16, RuntimeSettings(device="cpu", threads=1, data_root=folder), folder, shard)
 
 
-def propose(folder, stage, target, shard=(0, 1), **settings):
+def propose(folder, stage, target, shard=(0, 1), /, **settings):
     inputs = stage.Inputs(folder / "manifest.parquet", folder / "boxes.parquet")
     stage.run(stage.Settings(split="train", **settings), inputs, stage.Outputs(target), job(folder, shard))
     return target
@@ -54,12 +58,12 @@ def propose(folder, stage, target, shard=(0, 1), **settings):
 def stores(world, tmp_path_factory):
     folder = tmp_path_factory.mktemp("stores")
     return {
-        stage.__name__.rpartition("_")[2]: propose(world[0], stage, folder / f"{stage.__name__}.h5")
-        for stage in (propose_grabcut, propose_groups)
+        stage.__name__.rpartition("_")[2]: propose(world[0], stage, folder / f"{stage.__name__}.h5", **settings)
+        for stage, settings in ((propose_grabcut, {}), (propose_groups, {}), (propose_mcg, {"folder": "."}))
     }
 
 
-@pytest.mark.parametrize("source", ["grabcut", "groups"])
+@pytest.mark.parametrize("source", ["grabcut", "groups", "mcg"])
 def test_every_box_gets_a_mask_of_its_class_within_itself(stores, source):
     found = MaskStore(stores[source])
     assert list(found.ids) == [object_id(name, n) for name, boxes in HOSTILE.items() for n in range(len(boxes))]
@@ -91,7 +95,8 @@ def test_shards_make_the_same_bytes(world, stores, tmp_path, stage):
 
 def test_fused_masks_find_the_object_and_leave_doubt_open(world, stores, tmp_path):
     folder, blob = world
-    inputs = fuse_proposals.Inputs(folder / "manifest.parquet", folder / "boxes.parquet", stores)
+    two = {source: stores[source] for source in ("grabcut", "groups")}
+    inputs = fuse_proposals.Inputs(folder / "manifest.parquet", folder / "boxes.parquet", two)
     outputs = fuse_proposals.Outputs(tmp_path / "fused.h5")
     fuse_proposals.run(fuse_proposals.Settings(split="train"), inputs, outputs, job(folder))
     fused = MaskStore(tmp_path / "fused.h5")
@@ -100,7 +105,7 @@ def test_fused_masks_find_the_object_and_leave_doubt_open(world, stores, tmp_pat
     good = fused["good"]
     assert ((good == 1) & blob).sum() > 0.9 * blob.sum()
     assert (good[~blob] == 1).mean() < 0.02
-    first, second = (MaskStore(path)[object_id("good", 0)] for path in stores.values())
+    first, second = (MaskStore(path)[object_id("good", 0)] for path in two.values())
     assert np.array_equal(good == 255, (first != second) | (first == 255))
 
 

@@ -146,6 +146,12 @@ def test_corrected_masks_rerun_only_what_learns_from_them(finished, tmp_path):
     }  # fmt: skip
 
 
+def test_a_run_may_end_with_its_masks(finished):
+    assert finished.planned("--config", "segmenter=null") == {"evaluation_table", "report_the_run"}
+    remade = {"pseudo_label", "pseudo_par", "pseudo_crf", "merge_scores", "merge_masks", "report_the_run"}
+    assert finished.planned("--config", "segmenter=null", "threshold=null") == remade
+
+
 def test_a_seminar_has_as_many_primary_models_as_asked_for(tmp_path):
     workflow = Workflow(tmp_path, "configs/demo/seminar.yaml")
     for modules in (0, 3):

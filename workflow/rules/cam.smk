@@ -20,16 +20,17 @@ classifier = stage(
 include: "pseudo_masks.smk"
 
 
-segmenter = stage(
-    "train_segmenter",
-    "train",
-    train_settings("segmenter", cfg.segmenter, cfg.cams.split),
-    {"manifest": manifest, "masks": {"mask": learned}},
-    modules=["pipeline.methods.segmenter"],
-    **weight_sources(cfg.segmenter),
-)
-networks = {"segmenter": segmenter}
-shown["curves"]["segmenter"] = segmenter["curves"]
+networks = {}
+if cfg.segmenter is not None:
+    networks["segmenter"] = stage(
+        "train_segmenter",
+        "train",
+        train_settings("segmenter", cfg.segmenter, cfg.cams.split),
+        {"manifest": manifest, "masks": {"mask": learned}},
+        modules=["pipeline.methods.segmenter"],
+        **weight_sources(cfg.segmenter),
+    )
+    shown["curves"]["segmenter"] = networks["segmenter"]["curves"]
 
 
 include: "results.smk"
@@ -40,6 +41,8 @@ use rule train as cam_train_classifier with:
         key=only(classifier),
 
 
-use rule train as cam_train_segmenter with:
-    wildcard_constraints:
-        key=only(segmenter),
+if networks:
+
+    use rule train as cam_train_segmenter with:
+        wildcard_constraints:
+            key=only(networks["segmenter"]),

@@ -36,7 +36,8 @@ for name, trained in networks.items():
         rows.append((f"{name} + CRF", cfg.predict.split, True, cfg.predict.multi_scale))
 
 shown |= {"manifest": manifest, "masks": masks}
-if cfg.evaluation is not None:
+measured = bool(rows) and cfg.evaluation is not None
+if measured:
     published = build(published_rows, config, CONFIGS)
     entries = [
         Entry(
@@ -76,14 +77,15 @@ report_page = stage(
 )
 
 
-use rule infer_scores as predict with:
-    wildcard_constraints:
-        key=only(*predictions),
+if predictions:
 
+    use rule infer_scores as predict with:
+        wildcard_constraints:
+            key=only(*predictions),
 
-use rule label_scores as label_predictions with:
-    wildcard_constraints:
-        key=only(*prediction_masks),
+    use rule label_scores as label_predictions with:
+        wildcard_constraints:
+            key=only(*prediction_masks),
 
 
 if prediction_crfs:
@@ -93,7 +95,7 @@ if prediction_crfs:
             key=only(*prediction_crfs),
 
 
-if cfg.evaluation is not None:
+if measured:
 
     use rule evaluate as evaluation_table with:
         wildcard_constraints:

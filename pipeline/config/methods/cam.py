@@ -2,6 +2,8 @@
 
 from typing import Literal
 
+from pydantic import Field
+
 from pipeline.config.classifier import ClassifierSettings
 from pipeline.config.pseudo_masks import PseudoMaskConfig
 from pipeline.config.refine import CrfStage
@@ -13,5 +15,5 @@ class Config(PseudoMaskConfig):
 
     method: Literal["cam"]
     classifier: ClassifierSettings
-    segmenter: SegmenterSettings
+    segmenter: SegmenterSettings | None = Field(description="null: the run ends with pseudo-masks")
     predict_crf: CrfStage | None = CrfStage()

@@ -8,6 +8,7 @@ from pipeline.config.base import Settings
 from pipeline.config.data import DataSettings
 from pipeline.config.inference import InferenceSettings
 from pipeline.config.mdh import LabelledSettings, MdhSettings
+from pipeline.config.network import NetworkSettings
 from pipeline.config.proposals import GrabCutSettings, GroupingSettings, McgSettings
 from pipeline.config.run import RunConfig
 
@@ -83,7 +84,23 @@ class Config(RunConfig):
             raise ValueError("SegNet sees no boxes: set segnet.network.priors to null")
         if "previous" in (self.annnet.start, self.segnet.start):
             raise ValueError("networks of a round start from their backbone: set start to backbone")
+        if self.finetune is not None:
+            self._check_same_network(self.segnet.network, self.finetune.segnet.network)
         return self
+
+    @staticmethod
+    def _check_same_network(before: NetworkSettings, after: NetworkSettings) -> None:
+        """What fine-tuning goes on with is SegNet; only what leaves its weights as they are may change."""
+        may_change = {"weights", "batch_norm", "decoder_dropout"}
+        changed = [
+            f"{name} ({new!r} instead of {getattr(before, name)!r})"
+            for name, new in after
+            if name not in may_change and new != getattr(before, name)
+        ]
+        if changed:
+            raise ValueError(
+                f"fine-tuning goes on with SegNet, but finetune.segnet.network has another {', '.join(changed)}"
+            )
 
     @property
     def supervision(self) -> str:

@@ -342,7 +342,7 @@ function startGallery(gallery) {
   function drawSides() {
     const { item } = open;
     const room = Math.min(window.innerWidth * 0.9, 900);
-    const scale = Math.max(1, Math.min(Math.floor(room / item.width), Math.floor((window.innerHeight * 0.6) / item.height)));
+    const scale = Math.max(1, Math.min(room / item.width, (window.innerHeight * 0.6) / item.height));
     const opacity = $("viewer-opacity").value / 100;
     sides = ["left", "right"].map((id) => drawn(item, $(id).value, opacity, scale));
     $("canvas").width = sides[0].width;
@@ -387,9 +387,10 @@ function startGallery(gallery) {
     const file = make("a", { href: start + path.split("/").map(encodeURIComponent).join("/") }, path);
     const tags = images.tags[image] === null ? "no tags" : classNames(images.tags[image]);
     const header = ["masks", "IoU %", "ignored %", "classes"].map((name) => make("th", {}, name));
-    const commands = Object.entries(data.commands).filter(([name]) => stores[name] && has(name, image)).map(([name, store]) => {
+    const shown = layersOf(image);
+    const commands = Object.entries(data.commands).filter(([name]) => shown.includes(name)).map(([name, store]) => {
       const text = `pseudomask inspect ${store} ${quoted(images.id[image])}`;
-      const copy = make("button", { type: "button", title: "copy" }, "⧉");
+      const copy = make("button", { type: "button" }, "copy");
       copy.onclick = () => navigator.clipboard && navigator.clipboard.writeText(text);
       return make("div", {}, `${name}: `, make("code", {}, text), " ", copy);
     });
