@@ -567,7 +567,8 @@ def doctor() -> None:
 
 def main() -> None:
     """Entry point: a user's mistake is one line, anything else a traceback."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stdout)
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stdout)
+    logging.getLogger("pipeline").setLevel(logging.INFO)  # others, such as ONNX's optimiser, say a line per node
     try:
         app()
     except PseudomaskError as error:

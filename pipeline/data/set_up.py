@@ -123,10 +123,13 @@ def _write(data: dict[str, Any], name: str, configs: Path) -> str:
     if not run.exists():
         measured = "" if data.get("masks", "") is None else "threshold: {split: train}\nevaluation: {}\n"
         predicted = "" if "val" in data["splits"] else "predict: {split: train}\n"
-        run.write_text(f"extends: [own/cam.yaml, datasets/{name}.yaml]\nrun: {name}\n{measured}{predicted}")
+        # The preset is for some dozen photographs; sets in these layouts have thousands.
+        parts = () if data["source"] == "csv" else ("classifier", "segmenter")
+        longer = "".join(f"{part}: {{training: {{steps: 1000}}}}\n" for part in parts)
+        run.write_text(f"extends: [own/cam.yaml, datasets/{name}.yaml]\nrun: {name}\n{longer}{measured}{predicted}")
     return (
         f"wrote {target} and {run}; look: pseudomask import check {target}; "
-        f"start: snakemake --cores all --configfile {run}"
+        f"start: snakemake --cores all --configfile {run} (from ImageNet weights: pseudomask weights list)"
     )
 
 

@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import closing
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -152,20 +153,19 @@ def main() -> None:
             clock, cpu, memory = pool.submit(build, inputs, page, data).result()
         print(f"{options.images} images: {page.stat().st_size / 1e6:.1f} MB")
         print(f"  made in {clock:.0f} s, {cpu:.0f} s of CPU, one thread; peak memory {memory:.0f} MiB")
-        browser = Browser()
-        start = time.perf_counter()
-        browser.open(page)
-        browser.until(DRAWN)
-        print(f"  opened in {time.perf_counter() - start:.2f} s")
-        actions = {
-            f"{control} {value}": lambda c=control, v=value: browser.run(SET, c, v) for control, value in CHOICES
-        }
-        actions |= {"next page": lambda: browser.click("#next"), "previous page": lambda: browser.press("left")}
-        times = {name: seconds(browser, act) for name, act in actions.items()}
-        for name, value in sorted(times.items(), key=lambda item: -item[1]):
-            print(f"  {value:6.2f} s  {name}")
-        print(f"  console: {browser.errors() or 'nothing'}; requests: {len(browser.requests())}, the page itself")
-        browser.close()
+        with closing(Browser()) as browser:
+            start = time.perf_counter()
+            browser.open(page)
+            browser.until(DRAWN)
+            print(f"  opened in {time.perf_counter() - start:.2f} s")
+            actions = {
+                f"{control} {value}": lambda c=control, v=value: browser.run(SET, c, v) for control, value in CHOICES
+            }
+            actions |= {"next page": lambda: browser.click("#next"), "previous page": lambda: browser.press("left")}
+            times = {name: seconds(browser, act) for name, act in actions.items()}
+            for name, value in sorted(times.items(), key=lambda item: -item[1]):
+                print(f"  {value:6.2f} s  {name}")
+            print(f"  console: {browser.errors() or 'nothing'}; requests: {len(browser.requests())}, the page itself")
 
 
 if __name__ == "__main__":

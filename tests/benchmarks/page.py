@@ -18,7 +18,7 @@ import torch
 
 HERE = Path(__file__).parent
 PAGE = HERE.parents[1] / "docs/benchmarks.md"
-SHORT = {"scale": ["--images", "100", "1000"]}
+SHORT = {"page": ["--images", "1000"], "scale": ["--images", "100", "1000"]}
 HEAD = """# Benchmarks
 
 Written by `make bench`; `make bench ONLY="store graph"` writes these two sections again. Each benchmark measures its
