@@ -15,6 +15,9 @@ from pipeline.artifacts.hdf5 import REMEDY
 from pipeline.artifacts.layout import LOG, PROVENANCE
 from pipeline.errors import PseudomaskError
 
+_AT_WORK = 3600
+"""Seconds without any change after which an unfinished stage counts as given up; stages log and save every minute."""
+
 
 @dataclass(frozen=True)
 class StageFolder:
@@ -107,7 +110,7 @@ def stage_folders(store: Path) -> Iterator[StageFolder]:
 
 
 def unreferenced(store: Path, results: Path, older_than_days: float = 0.0) -> list[StageFolder]:
-    """Stage folders no run points to, unchanged for so many days.
+    """Stage folders no run points to, unchanged for so many days; an unfinished one that changed lately may be at work.
 
     Raises:
         PseudomaskError: there is no run at all, so that nothing tells rubbish from results.
@@ -116,8 +119,9 @@ def unreferenced(store: Path, results: Path, older_than_days: float = 0.0) -> li
     if not runs:
         raise PseudomaskError(f"{results} holds no run; go to the folder runs are started in, or name it")
     kept = {folder.path for run in runs for folder in run.stages.values()}
-    limit = time.time() - older_than_days * 86400
-    return [f for f in stage_folders(store) if f.path.resolve() not in kept and f.modified <= limit]
+    age = older_than_days * 86400
+    rubbish = (folder for folder in stage_folders(store) if folder.path.resolve() not in kept)
+    return [f for f in rubbish if f.modified <= time.time() - (age if f.done else max(age, _AT_WORK))]
 
 
 def delete(folders: list[StageFolder], workdir: Path) -> None:

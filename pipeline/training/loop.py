@@ -30,6 +30,7 @@ from pipeline.data.samples import INSIDE, collate, one_thread, seed_torch
 from pipeline.errors import PseudomaskError
 from pipeline.methods.objective import Objective
 from pipeline.nets.ema import MovingAverage
+from pipeline.nets.synchronised import synchronise
 from pipeline.training.progress import Progress
 from pipeline.training.schedule import learning_rate
 
@@ -102,6 +103,8 @@ class Trainer:
                 f"{runtime.processes} processes are to train ({runtime.nodes} nodes x {runtime.devices} devices), but "
                 f"{self._fabric.world_size} were started; batches would be incomplete"
             )
+        if runtime.processes > 1:
+            synchronise(objective, self._fabric.device)
         self.objective = objective.train()
         if runtime.channels_last:
             objective.to(memory_format=torch.channels_last)

@@ -40,16 +40,23 @@ def names(folders):
     return sorted(folder.path.name for folder in folders)
 
 
+def age(folder, days):
+    then = time.time() - days * 86400
+    for path in (folder, *folder.iterdir()):
+        os.utime(path, (then, then))
+
+
 def test_only_what_no_run_points_to_is_rubbish(place):
     assert names(stage_folders(place / "store")) == list("abcde")
+    assert names(unreferenced(place / "store", place / "results")) == list("bd")  # something may be writing e
+    age(place / "store/x/e", days=0.05)
     assert names(unreferenced(place / "store", place / "results")) == list("bde")
-    old = time.time() - 10 * 86400
-    for path in (place / "store/train/b", *(place / "store/train/b").iterdir()):
-        os.utime(path, (old, old))
+    age(place / "store/train/b", days=10)
     assert names(unreferenced(place / "store", place / "results", older_than_days=5)) == ["b"]
 
 
 def test_gc_touches_nothing_unless_told_and_never_while_snakemake_works(place):
+    age(place / "store/x/e", days=1)
     done = CliRunner().invoke(app, ["gc"])
     assert "3 results without a run" in done.output
     assert "--delete" in done.output

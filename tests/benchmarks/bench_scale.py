@@ -79,7 +79,8 @@ def make_data(folder: Path, images: int, classes: int, size: tuple[int, int]) ->
         "threshold": {"split": "train"},
         "refine": {"par": {"par": {"iterations": 1}}, "crf": {"crf": {"preset": "psa"}}},
         "segmenter": {"network": {**tiny, "decoder": "largefov", "decoder_channels": 8}, "training": training},
-        "predict": {"split": "val", "multi_scale": once},
+        # An untrained network finds all classes equally probable; a trained one keeps few.
+        "predict": {"split": "val", "multi_scale": once, "min_probability": 0.05},
         "evaluation": {},
     }
 

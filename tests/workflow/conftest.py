@@ -1,5 +1,6 @@
 """Real Snakemake runs in a copy-free working folder: only results and store lie in it."""
 
+import json
 import os
 import shutil
 import signal
@@ -61,6 +62,15 @@ class Workflow:
         """Rules a dry run would execute."""
         return set(self.counted(*arguments))
 
+    def keys(self, *overrides: str) -> dict[str, str]:
+        """Key of every stage of the run, by its name, in the order of the plan."""
+        overview = self.folder / "overview.json"
+        environment = {**self.environment, "PSEUDOMASK_PLAN": str(overview)}
+        arguments = [*self._arguments, "--config", "seed=0", *overrides]
+        done = dry_run(arguments, self.folder, environment)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return {stage["name"]: Path(stage["outputs"][0]).parent.name for stage in json.loads(overview.read_text())}
+
     @property
     def _arguments(self) -> list[str]:
         return ["--snakefile", str(self.tree / "Snakefile"), "--cores", "2", "--configfile", str(self.config)]
@@ -74,6 +84,12 @@ def kill_session(process: subprocess.Popen[bytes]) -> None:
     """SIGKILL to Snakemake and every job below it."""
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+
+
+def losses(workflow: Workflow) -> list[float]:
+    """First loss in every line of the classifier's curve."""
+    text = (workflow.folder / "results/tiny/train_classifier/curves.csv").read_text()
+    return [float(line.split(",")[2]) for line in text.splitlines()[1:]]
 
 
 def copy_of(finished: Workflow, folder: Path, without: tuple[str, ...] = ()) -> Workflow:

@@ -1,8 +1,10 @@
 """What a change makes invalid, exactly: the stages `snakemake -n` names, with the reason it gives."""
 
 import os
+import re
 import shutil
 import time
+from functools import cache
 
 import numpy as np
 import pytest
@@ -77,6 +79,15 @@ def tree(tmp_path_factory):
         ("methods/segmenter.py", "_X = 1", AFTER_MASKS),
         ("evaluation/metrics.py", "_X = 1", {"search_threshold", *AFTER_THRESHOLD}),
         ("report/page.py", "_X = 1", {"report"}),
+        ("config/cams.py", "_X = 1", AFTER_CLASSIFIER),
+        ("artifacts/scores.py", "_X = 1", AFTER_CLASSIFIER),
+        ("nets/inference.py", "_X = 1", AFTER_CLASSIFIER),
+        ("training/schedule.py", "_X = 1", {"train_classifier", *AFTER_CLASSIFIER}),
+        (
+            "stages/label_scores.py",
+            "_X = 1",
+            {"label_cams", "label_refined", "label_segmenter", "evaluation", "report"},
+        ),
         ("methods/ktse.py", "_X = 1", set()),
         ("proposals/grabcut.py", "_X = 1", set()),
         ("training/loop.py", "# a comment, and a blank line\n", set()),
@@ -96,6 +107,49 @@ def test_one_module(finished, tree, module, code, expected):
     assert said.keys() == expected
     if expected:
         assert any(f"code pipeline.{module[:-3].replace('/', '.')}" in reason for reason in said.values())
+
+
+@pytest.fixture(scope="module")
+def plan_of(tmp_path_factory):
+    """Keys of the stages of a demo, by method and overrides."""
+
+    @cache
+    def keys(method, *overrides):
+        return Workflow(tmp_path_factory.mktemp(method), f"configs/demo/{method}.yaml").keys(*overrides)
+
+    return keys
+
+
+@pytest.mark.parametrize(
+    ("method", "override", "first", "others_kept"),
+    [
+        ("ktse", "refine__irn__labels__foreground=0.35", "irn_labels", ""),
+        ("ktse", "refine__irn__walk__beta=9", "irn_walk", ""),
+        ("ktse", "confidence__share=0.4", "confidence", ""),
+        ("mdh", "proposals__grabcut__iterations=2", "objects_grabcut", "objects_grouping masks_grouping"),
+        ("mdh", "labelled__seed=5", "labelled", r"objects_\w+ masks_\w+"),
+        ("mdh", "pseudo__tau=0.5", "pseudo_masks_1", ""),
+        ("seminar", "labels__size=5", "labels", ""),
+        ("seminar", "heterogeneous__stride=1", "scores_ancillary", r"train_\w+ predict_\w+ label_\w+"),
+        ("dupl", "threshold__stop=0.6", "threshold_student_1", r"cams_student_2 predict_\w+ label_student_\d crf_\w+"),
+        ("asdt", "model__lr_scale=2", "train", ""),
+    ],
+)
+def test_one_setting_of_a_method(plan_of, method, override, first, others_kept):
+    """The stage whose setting it is and all after it in the plan, but for branches that do not see it."""
+    before, after = plan_of(method), plan_of(method, override)
+    names = list(before)
+    assert list(after) == names
+    later = names[names.index(first) :]
+    kept = {name for name in later if re.fullmatch(others_kept.replace(" ", "|"), name)}
+    assert {name for name in names if before[name] != after[name]} == set(later) - kept
+
+
+def test_methods_share_what_is_equal(plan_of):
+    """Data and true masks of equal data, and equally trained classifiers, whatever the method."""
+    for name in ("scenes", "data", "truth"):
+        assert len({plan_of(method)[name] for method in ("ktse", "seminar", "dupl", "asdt")}) == 1, name
+    assert plan_of("asdt")["train_classifier"] == plan_of("cam")["train_classifier"]
 
 
 def test_changed_and_changed_back(finished, tmp_path):

@@ -6,14 +6,14 @@ import sys
 import time
 
 import pytest
-from conftest import ROOT, Workflow
+from conftest import ROOT, Workflow, losses
 
 from slurm import Cluster, why_not
 
 reason = why_not()
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(reason is not None, reason=str(reason))]
 SETTINGS = ["--profile", str(ROOT / "workflow/profiles/slurm")]
-# On one machine results appear at once. The plugin asks after 12 s, when most of these jobs are done; if none, 22 s later.
+# On one machine results appear at once. The plugin asks after 12 s, when most of these jobs are done; else 22 s later.
 SETTINGS += ["--latency-wait", "5", "--slurm-init-seconds-before-status-checks", "12"]
 SETTINGS += ["--default-resources", "mem_mb=attempt * 4000"]
 
@@ -76,19 +76,13 @@ def test_a_training_over_two_nodes_learns_as_one_process(cluster, tmp_path, monk
     """Same effective batch, same losses within rounding; each task has a node of its own."""
     monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")  # the pretended nodes have no names of their own
     until = ("--until", "cam_train_classifier")
-    frozen = ("--config", "classifier__network__batch_norm=frozen")
     alone, there = Workflow(tmp_path / "one"), SlurmWorkflow(tmp_path / "two")
     for workflow in (alone, there):
         workflow.folder.mkdir()
-    alone.run(*frozen, *until)
-    said = there.run(*frozen, "runtime__nodes=2", *until).stderr
+    alone.run(*until)
+    said = there.run("--config", "runtime__nodes=2", *until).stderr
     assert cluster.node_of(re.findall(r"SLURM jobid (\d+)", said)[-1]) == "node[0-1]"
     assert "2 devices" in (there.folder / "results/tiny/train_classifier/log.txt").read_text()
-
-    def losses(workflow):
-        text = (workflow.folder / "results/tiny/train_classifier/curves.csv").read_text()
-        return [float(line.split(",")[2]) for line in text.splitlines()[1:]]
-
     assert losses(there) == pytest.approx(losses(alone), rel=1e-5)
 
 
