@@ -20,6 +20,7 @@ from pipeline.config.proposals import Hierarchy
 from pipeline.proposals.candidates import Floats, Measures, Partition, fitness
 
 _SIGMAS = (1.0, 2.0, 4.0)
+_WEIGHTS = np.array([1, 2, 2], np.float32)  # of L, a and b: shading changes lightness more than colour
 _VECTORS = 8
 _BEAM = 16  # candidates that get a neighbour, and
 _PARTNERS = 48  # how many neighbours are tried
@@ -35,7 +36,7 @@ class Regions:
     """
 
     def __init__(self, image: NDArray[np.uint8], settings: Settings, edges: NDArray[np.uint8] | None = None) -> None:
-        lab = _float32(cv2.cvtColor(image.astype(np.float32) / 255, cv2.COLOR_RGB2Lab))
+        lab = _float32(cv2.cvtColor(image.astype(np.float32) / 255, cv2.COLOR_RGB2Lab)) * _WEIGHTS
         if edges is None:
             gradients = [colour_gradient(lab, sigma) for sigma in _SIGMAS]
             fine, strength = gradients[1] + gradients[2], gradients[0] + gradients[1] + gradients[2]
@@ -145,7 +146,7 @@ class _Cues:
         boundary: (E,) mean strength along their common boundary, in units of its mean.
         lengths: (E,) pixels of it.
         area: (n,) pixels.
-        features: (n, 5) mean L, a, b and two local deviations of L.
+        features: (n, 5) mean L, a, b, weighted, and two local deviations of L.
         vectors: (n, V) scaled eigenvectors.
     """
 
@@ -194,7 +195,7 @@ def _cues(
 
 
 def colour_gradient(lab: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
-    """Steepest change of colour at a scale, (H, W), in Lab units per ``sigma`` pixels (Di Zenzo 1986)."""
+    """Steepest change of colour at a scale, (H, W), in units of ``lab`` per ``sigma`` pixels (Di Zenzo 1986)."""
     smooth = cv2.GaussianBlur(lab, (0, 0), sigma)
     across, down = (cv2.Sobel(smooth, cv2.CV_32F, *order, ksize=3, scale=sigma / 8) for order in ((1, 0), (0, 1)))
     xx, yy, xy = (np.einsum("hwc,hwc->hw", a, b) for a, b in ((across, across), (down, down), (across, down)))

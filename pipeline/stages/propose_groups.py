@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from threadpoolctl import threadpool_limits
 
 from pipeline.artifacts.boxes import read_box_table
 from pipeline.artifacts.job import Job
@@ -51,7 +52,9 @@ def run(settings: Settings, inputs: Inputs, outputs: Outputs, job: Job) -> None:
         return lambda corners, _: regions.choose(corners, settings)
 
     records = progress(job.part(manifest.split(settings.split)).records, job.name)
-    write_objects(outputs.masks, manifest.classes, records, boxes, propose, stage=job.name, key=job.key)
+    # The products are small: BLAS would lose time waiting for its threads, and round by their number.
+    with threadpool_limits(1, "blas"):
+        write_objects(outputs.masks, manifest.classes, records, boxes, propose, stage=job.name, key=job.key)
 
 
 def _edges(path: Path, record: ImageRecord) -> NDArray[np.uint8]:

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from pipeline.artifacts.boxes import Box, object_id
 from pipeline.artifacts.manifest import ImageRecord
@@ -121,6 +122,7 @@ def of_image(
     aside, of the image's mask; costs.
     """
     cv2.setNumThreads(1)
+    threadpool_limits(1, "blas")
     image = load_record(record, root)
     size = (record.height, record.width)
     mask = read_mask(root / data.root / f"{data.masks}/{record.id}.png", record.id, size, data.classes)
