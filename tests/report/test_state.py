@@ -23,6 +23,7 @@ CLASSES = ClassTable(names=("background", "cat"))
 def world(tmp_path, monkeypatch):
     """A run of four stages: two done, one at work, one not begun."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PSEUDOMASK_DATA", raising=False)
     run = tmp_path / "results/mine"
     run.mkdir(parents=True)
     (run / "config.yaml").write_text("method: cam\n")
