@@ -3,6 +3,8 @@
     python tests/benchmarks/bench_evaluation.py [--images 200]
 
 Figures are CPU time. Truth and prediction are generated; boundary IoU is measured apart.
+
+Next bottleneck: the joint histogram of truth and mask, two thirds of the time; with boundaries, their erosion.
 """
 
 import argparse

@@ -6,6 +6,9 @@ The last steps of each training, when all its losses have set in, on made-up ima
 weights. Bare are forward and backward pass of the networks alone: every call of a network in one step is recorded with
 its input and made again. "data" is reading and augmenting the batch, which a run leaves to its workers; "the rest" are
 losses, labels and the optimiser. On the CPU one thread and CPU time, on a GPU wall time between synchronisations.
+
+Next bottleneck: labels made in the step, the dense CRFs of ASDT and PAR in DuPL and KTSE; on a CPU also softmax and
+resizing of logits at the size of the image.
 """
 
 import argparse

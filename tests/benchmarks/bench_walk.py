@@ -4,6 +4,8 @@
 
 The dense matrix of a 500x375 image has 138 million numbers and 8 squarings cost 26 Tflop, so that by default the
 comparison is made at half that size; the walk alone is measured at 500x375 and 1000x1000 too. CPU time of one thread.
+
+Next bottleneck: the products along the links, one after the other; they are most of the time.
 """
 
 import argparse

@@ -22,7 +22,8 @@ SHORT = {"page": ["--images", "1000"], "scale": ["--images", "100", "1000"]}
 HEAD = """# Benchmarks
 
 Written by `make bench`; `make bench ONLY="store graph"` writes these two sections again. Each benchmark measures its
-peer in the same run. Times are of the machine and day named under each heading.
+peer in the same run. Times are of the machine and day named under each heading; a load above 0.5 means that other work
+went on beside.
 """
 
 
@@ -46,13 +47,14 @@ def section(name: str) -> str:
 
 
 def machine() -> str:
-    """Date, processor, GPU and versions."""
+    """Date, processor, how busy it is, GPU and versions."""
     cpu = Path("/proc/cpuinfo")
     models = re.findall(r"^model name\s*: (.+)$", cpu.read_text(), re.MULTILINE) if cpu.exists() else []
     gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ", no GPU"
     model = models[0] if models else platform.processor()
     versions = f"Python {platform.python_version()}, torch {torch.__version__}"
-    return f"{date.today()}, {os.cpu_count()} cores ({model}){gpu}; {versions}"
+    load = f"load {os.getloadavg()[0]:.1f} before it began"
+    return f"{date.today()}, {os.cpu_count()} cores ({model}, {load}){gpu}; {versions}"
 
 
 def main() -> None:
