@@ -47,7 +47,7 @@ def main() -> None:
         print(f"{'jobs':>6} {'shards':>7} {'-n, all to do':>14} {'nothing to do':>14}")
         for shards in (1, 16, 160):
             planned, text = snakemake(fresh, shards, "-n")
-            (jobs,) = re.findall(r"^total +(\d+)", text, re.MULTILINE)
+            jobs = re.findall(r"^total +(\d+)", text, re.MULTILINE)[-1]
             idle, _ = snakemake(finished, shards)
             print(f"{jobs:>6} {shards:7} {planned:12.1f} s {idle:12.1f} s", flush=True)
         for words in (["--help"], ["runs"]):
