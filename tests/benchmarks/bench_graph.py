@@ -45,7 +45,7 @@ def main() -> None:
         finished, fresh = Path(name), Path(empty)
         snakemake(finished, 1)
         print(f"{'jobs':>6} {'shards':>7} {'-n, all to do':>14} {'nothing to do':>14}")
-        for shards in (1, 16, 160):
+        for shards in (1, 37, 400):
             planned, text = snakemake(fresh, shards, "-n")
             jobs = re.findall(r"^total +(\d+)", text, re.MULTILINE)[-1]
             idle, _ = snakemake(finished, shards)
