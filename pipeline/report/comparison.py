@@ -66,10 +66,11 @@ def comparison_page(
 
 
 def cost_words(seconds: Sequence[Mapping[str, float]]) -> str:
-    """What runs took in words, mean over runs of the same stages, and their three longest stages."""
-    if not any(seconds):
+    """What runs took in words, mean over those whose stages are known, and their three longest stages."""
+    known = [run for run in seconds if run]
+    if not known:
         return "not known"
-    mean = {name: sum(run.get(name, 0.0) for run in seconds) / len(seconds) for name in seconds[0]}
+    mean = {name: sum(run.get(name, 0.0) for run in known) / len(known) for name in known[0]}
     longest = sorted(mean, key=mean.__getitem__, reverse=True)[:3]
     return f"{duration(sum(mean.values()))}; " + ", ".join(f"{name} {duration(mean[name])}" for name in longest)
 
