@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 METHOD ?= cam
-SEEDS  ?= 0 1
+SEEDS  ?= 0, 1
 CORES  ?= $(shell nproc)
+COMPARE = $(BIN)/snakemake --cores $(CORES) --snakefile workflow/comparison.smk --config
 export PATH := $(abspath $(BIN)):$(PATH)
 
 .DEFAULT_GOAL := help
@@ -24,17 +25,11 @@ $(VENV)/.ready: requirements.lock pyproject.toml setup.py $(wildcard pipeline/cr
 demo: setup  ## tags to masks to a network on generated scenes (METHOD=cam), then where to look
 	$(BIN)/snakemake --cores $(CORES) --configfile configs/demo/$(METHOD).yaml
 
-demo-all: setup  ## the demo of every method, then all of them in one table
-	@for run in configs/demo/*.yaml; do $(BIN)/snakemake --cores $(CORES) --configfile $$run || exit 1; done
-	$(BIN)/pseudomask compare results/demo-*
+demo-all: setup  ## the demo of every method in one graph, then all of them in one table and one page
+	$(COMPARE) runs="[configs/demo/*.yaml]" table=results/demos.md page=results/demos.html
 
-evidence: setup  ## every method on voc-mini, SEEDS="0 1", into docs/evidence.md; hours without a GPU
-	@for seed in $(SEEDS); do for run in configs/mini/*.yaml; do \
-	  $(BIN)/snakemake --cores $(CORES) --configfile $$run \
-	    --config seed=$$seed run=$$(basename $$run .yaml)-$$seed || exit 1; \
-	done; done
-	$(BIN)/pseudomask compare $(foreach seed,$(SEEDS),$(patsubst configs/mini/%.yaml,results/%-$(seed),$(wildcard configs/mini/*.yaml))) \
-	  > docs/evidence.md
+evidence: setup  ## every method on voc-mini, SEEDS="0, 1", in one graph, into docs/evidence.md; hours without a GPU
+	$(COMPARE) runs="[configs/mini/*.yaml]" seeds="[$(SEEDS)]" table=docs/evidence.md page=results/evidence.html
 
 test: setup  ## the test suite, two processes of one thread each
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile

@@ -23,15 +23,17 @@ from pipeline.errors import PseudomaskError
 from snakemake.exceptions import WorkflowError
 from snakemake.settings.types import DeploymentMethod
 
+TREE = Path(str(workflow.current_basedir)).parents[1]
+
 # `pseudomask` is the command of the active environment, else that beside the Snakemake that reads this file. An
 # environment Snakemake makes for a rule (`--sdm conda`) holds packages alone; there it comes with the project's tree.
 if DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method:
-    search = f"{workflow.basedir}/envs/bin:$PATH"
+    search = f"{TREE}/envs/bin:$PATH"
 else:
     search = f"$PATH:{Path(sys.executable).parent}"
 shell.prefix(f'set -euo pipefail; PATH="{search}"; ')
 
-CONFIGS = Path(workflow.basedir) / "configs"
+CONFIGS = TREE / "configs"
 
 
 def build(function, *arguments, **named):

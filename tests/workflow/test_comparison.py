@@ -1,0 +1,38 @@
+"""Several runs in one graph."""
+
+import subprocess
+
+import pytest
+from conftest import ROOT, Workflow
+
+RUNS = ("--config", f"runs=[{ROOT}/tests/workflow/tiny.yaml]", "seeds=[0, 1]", "table=table.md", "runtime__shards=1")
+
+
+class Comparison(Workflow):
+    @property
+    def _arguments(self) -> list[str]:
+        return ["--snakefile", str(self.tree / "workflow/comparison.smk"), "--cores", "2"]
+
+
+def test_shared_stages_are_planned_once(tmp_path):
+    jobs = Comparison(tmp_path).counted(*RUNS)
+    assert jobs["tiny_0_data_import"] == jobs["tiny_0_data_truth"] == jobs["tiny_1_cam_train_classifier"] == 1
+    assert not {"tiny_1_data_import", "tiny_1_data_truth"} & jobs.keys()
+
+
+def test_finished_runs_only_give_the_table(finished):
+    """The stages are those of the runs alone: none is made again."""
+    comparison = Comparison(finished.folder)
+    done = comparison.run("--config", f"runs=[{ROOT}/tests/workflow/tiny.yaml]", "table=table.md", "page=page.html")
+    assert "1 of 1 steps (100%) done" in done.stderr
+    table = (finished.folder / "table.md").read_text()
+    assert "pseudo-mask" in table
+    assert "<html" in (finished.folder / "page.html").read_text()
+
+
+@pytest.mark.parametrize(("words", "said"), [(("runs=[nowhere/*.yaml]", "table=t"), "nowhere"), ((), "say what")])
+def test_mistakes_name_the_remedy(tmp_path, words, said):
+    command = [*Comparison(tmp_path).command(), "--config", "seed=0", *words]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode
+    assert said in done.stdout + done.stderr

@@ -1,0 +1,81 @@
+"""Several runs in one graph, stages they share made once, and then one table of them all.
+
+    snakemake --cores 8 --snakefile workflow/comparison.smk --config runs="[configs/demo/*.yaml]" table=demos.md
+
+- `runs`: configurations, or patterns of them
+- `seeds`: each run once with each of them; left out: with its own
+- `table`: where the table goes
+- `page`: where a page of the images on which runs disagree goes; left out: none is made
+
+Other settings, such as `runtime__device=cuda`, go to every run.
+"""
+
+from glob import glob
+from pathlib import Path
+
+from pipeline.config.load import read_yaml
+from snakemake.exceptions import WorkflowError
+
+
+def members(runs=(), seeds=(None,), table=None, page=None, **changes):
+    """Configuration of each run by the prefix of its rules."""
+    found = {}
+    for pattern in runs:
+        files = sorted(glob(pattern))
+        if not files:
+            raise WorkflowError(f"runs: there is no configuration '{pattern}'")
+        for file in map(Path, files):
+            own = read_yaml(file).get("run", file.stem)
+            for seed in seeds:
+                of_seed = {} if seed is None else {"seed": seed}
+                run = own if seed is None else f"{own}-{seed}"
+                found[run.replace("-", "_") + "_"] = {
+                    "extends": [str(file.resolve())],
+                    "run": run,
+                    **of_seed,
+                    **changes,
+                }
+    if not found or table is None:
+        raise WorkflowError(
+            'say what to compare: --config runs="[configs/demo/*.yaml]" table=demos.md'
+        )
+    return found
+
+
+MEMBERS = members(**config)
+for member, settings in MEMBERS.items():
+
+    module:
+        name: member
+        snakefile:
+            "../Snakefile"
+        config:
+            settings
+
+    use rule * from member as member*
+
+
+RUNS = [globals()[name] for name in MEMBERS]
+# What runs share has a rule in each of them: the first one's makes it.
+workflow.ruleorder(*(rule.name for rule in workflow.rules))
+
+
+localrules:
+    compare,
+
+
+rule compare:  # makes no file Snakemake knows of, so it is done at the end of every run
+    default_target: True
+    input:
+        [ancient(run.final_outputs()) for run in RUNS],
+    params:
+        runs=[run.plan.results for run in RUNS],
+        page=["--page", config["page"]] if "page" in config else [],
+        table=config["table"],
+    shell:
+        "pseudomask compare {params.runs:q} {params.page:q} | tee {params.table:q}"
+
+
+onstart:
+    for run in RUNS:
+        run.onstart()
