@@ -6,12 +6,12 @@ and, said in the text and done in the code, the cross-entropy of joined images. 
 maps of present classes over their maxima. Where paper and code differ a setting chooses; see docs/ktse.md. Eq. 5 as
 printed lacks a minus before its second term (foreground would be unlearned) and counts foreground pixels in the first
 as well; text and code do not. Not from the code: padding takes no part in the labels; maps without any positive value
-are all background, where the code divides by a negative maximum; trained batch norm keeps the statistics of whole
-images alone.
+are all background, where the code divides by a negative maximum; batch norm that is trained keeps after the warm-up the
+statistics it has, as the code's has those of ImageNet all along: maps of an image must differ by what is erased, not by
+the other images of the batch.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -100,6 +100,7 @@ class Ktse(Objective):
             first = slice(settings.warmup_batch)
             maps = self.network(batch["image"][first]).float()
             return {"classification": self._classification(maps, batch["tags"][first])}
+        keep_statistics(self.network)
         seen = self._look(batch)
         count = len(batch["image"])
         anchors = seen.take(slice(count))
@@ -162,8 +163,7 @@ class Ktse(Objective):
         anchors, partners = seen.take(slice(pairs)), seen.take(index)
         join = self._join(anchors, sie)
         alone = join(anchors.maps, partners.maps)
-        with own_statistics(self.network):
-            joined = self.network(join(anchors.image, partners.image)).float()
+        joined = self.network(join(anchors.image, partners.image)).float()
         parts = {}
         if sie.weight:
             region, tags = None, torch.maximum(anchors.tags, partners.tags)
@@ -194,8 +194,7 @@ class Ktse(Objective):
         strongest = seen.activation.amax(1, keepdim=True)
         left = upsample(strongest, seen.image.shape[-2:])
         left = (left < mga.threshold) * (left if mga.erase == "soft" else 1.0)
-        with own_statistics(self.network):
-            cam = self.network(seen.image * left).float()[:, 1:]
+        cam = self.network(seen.image * left).float()[:, 1:]
         before, tags = seen.maps[:, 1:], seen.tags
         parts = {}
         if mga.guidance == "cam_gap":
@@ -319,18 +318,11 @@ def cut_mix(size: Sequence[int], device: torch.device) -> Join:
     return join
 
 
-@contextmanager
-def own_statistics(network: nn.Module) -> Iterator[None]:
-    """Trained batch norm normalises by the batch as ever, but does not remember what it saw."""
-    norms = [module for module in network.modules() if isinstance(module, _BatchNorm)]
-    kept = [norm.momentum for norm in norms]
-    for norm in norms:
-        norm.momentum = 0.0
-    try:
-        yield
-    finally:
-        for norm, momentum in zip(norms, kept, strict=True):
-            norm.momentum = momentum
+def keep_statistics(network: nn.Module) -> None:
+    """From now on batch norm normalises by its running statistics; scale and shift are still trained."""
+    for module in network.modules():
+        if isinstance(module, _BatchNorm):
+            module.eval()
 
 
 def build(settings: Settings, classes: ClassTable, weights_root: Path, networks: Mapping[str, Path]) -> Ktse:  # noqa: ARG001

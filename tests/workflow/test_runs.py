@@ -57,6 +57,19 @@ def test_the_dry_run_says_which_setting_changed(finished):
     assert "infer_cams: input weights" in said
 
 
+def test_a_failed_stage_says_why_on_screen_and_in_its_log(finished, tmp_path):
+    workflow = copy_of(finished, tmp_path, without=("infer_cams",))
+    image = min((tmp_path / "results/tiny/scenes/scenes/JPEGImages").iterdir())
+    image.write_bytes(image.read_bytes()[:200])
+    done = workflow.run("--keep-going", check=False)
+    assert done.returncode
+    logs = {log.name: log.read_text() for log in (tmp_path / "results/tiny/infer_cams/shards").glob("*.log")}
+    (said,) = [line for line in logs["0-of-2.log"].splitlines() if image.stem in line]
+    assert said in done.stdout + done.stderr
+    assert "results/tiny/<stage>/log.txt" in done.stderr
+    assert (tmp_path / "results/tiny/infer_cams/shards/1-of-2.h5").exists()
+
+
 def test_mistakes_are_shown_as_a_table(finished):
     done = finished.dry("--config", "sede=1", check=False)
     assert done.returncode != 0
