@@ -60,4 +60,6 @@ class IrnRefinement(Settings):
     labels: IrnLabelStage = IrnLabelStage()
     model: IrnSettings = IrnSettings()
     walk: IrnWalkStage = IrnWalkStage()
-    threshold: float = Field(default=0.25, gt=0, lt=1, description="background score of the result")
+    threshold: float | None = Field(
+        default=0.25, gt=0, lt=1, description="background score of the result; null: searched, as `threshold` says"
+    )

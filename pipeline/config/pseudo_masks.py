@@ -41,6 +41,8 @@ class PseudoMaskConfig(RunConfig):
     def _splits_are_named(self) -> "PseudoMaskConfig":
         if self.data.masks is None and self.threshold is not None:
             raise ValueError("without true masks (data.masks: null) set threshold: null")
+        if self.threshold is None and self.refine.irn is not None and self.refine.irn.threshold is None:
+            raise ValueError("refine.irn.threshold: null needs a labelled split to search on; set threshold")
         if self.cams.split is None:
             raise ValueError("cams.split must name a split: it is trained on")
         return self

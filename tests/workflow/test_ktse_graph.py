@@ -42,6 +42,14 @@ def test_every_way_from_maps_to_masks_can_be_left_out(tmp_path):
     assert pseudo("refine__crf=null", "refine__par={}", method="cam") == maps | {"pseudo_par"}
 
 
+def test_the_background_score_after_irn_is_searched_or_given(tmp_path):
+    workflow = Workflow(tmp_path, "configs/demo/ktse.yaml")
+    assert workflow.counted("--config", "seed=0")["pseudo_search_threshold"] == 2
+    assert workflow.counted("--config", "refine__irn__threshold=0.3")["pseudo_search_threshold"] == 1
+    done = workflow.dry("--config", "threshold=null", check=False)
+    assert "refine.irn.threshold: null needs a labelled split" in done.stdout + done.stderr
+
+
 def test_one_network_on_the_masks_needs_no_trust(tmp_path):
     rules = planned(tmp_path, "cotraining=null", "segmenter={network: {decoder: deeplabv2}}")
     assert "ktse_confidence" not in rules

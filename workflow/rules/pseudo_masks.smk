@@ -14,15 +14,17 @@ cams = stage(
     {"manifest": manifest, "weights": classifier["weights"]},
 )
 maps = {"manifest": manifest, "scores": cams["scores"]}
-found = {}
+found, searches = {}, []
 if cfg.threshold is not None:
-    threshold = stage(
-        "search_threshold",
-        "search_threshold",
-        cfg.threshold,
-        {**maps, "truth": truth["masks"]},
+    searches.append(
+        stage(
+            "search_threshold",
+            "search_threshold",
+            cfg.threshold,
+            {**maps, "truth": truth["masks"]},
+        )
     )
-    found = {"threshold": threshold["threshold"]}
+    found = {"threshold": searches[-1]["threshold"]}
 cam_masks = stage("label_cams", "label_scores", cfg.labels, {**maps, **found})
 labelled = [cam_masks]
 masks = {"CAM": cam_masks["masks"]}
@@ -56,9 +58,20 @@ if cfg.refine.irn is not None:
         {**maps, "weights": irn_network["weights"]},
     )
     maps, found = {"manifest": manifest, "scores": walk["scores"]}, {}
-    to_masks = to_masks.model_copy(
-        update={"background": to_masks.background.at(irn.threshold)}
-    )
+    if irn.threshold is None:
+        searches.append(
+            stage(
+                "search_refined",
+                "search_threshold",
+                cfg.threshold,
+                {**maps, "truth": truth["masks"]},
+            )
+        )
+        found = {"threshold": searches[-1]["threshold"]}
+    else:
+        to_masks = to_masks.model_copy(
+            update={"background": to_masks.background.at(irn.threshold)}
+        )
 if cfg.refine.crf is None:
     pseudo_masks = stage("pseudo_masks", "label_scores", to_masks, {**maps, **found})
     labelled.append(pseudo_masks)
@@ -82,7 +95,7 @@ if cfg.given_masks is not None:
 rows = []
 shown = {"scores": cams["scores"], "curves": {"classifier": classifier["curves"]}}
 if cfg.threshold is not None:
-    shown["threshold"] = threshold["threshold"]
+    shown["threshold"] = searches[0]["threshold"]
     rows = [
         (
             name,
@@ -99,11 +112,11 @@ use rule infer_cams as pseudo_infer_cams with:
         key=only(cams),
 
 
-if cfg.threshold is not None:
+if searches:
 
     use rule search_threshold as pseudo_search_threshold with:
         wildcard_constraints:
-            key=only(threshold),
+            key=only(*searches),
 
 
 # One rule for all: stages with equal settings and inputs share a key, and only one rule may make a file.
