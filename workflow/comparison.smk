@@ -10,6 +10,7 @@
 Other settings, such as `runtime__device=cuda`, go to every run.
 """
 
+import re
 from glob import glob
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from snakemake.exceptions import WorkflowError
 
 def members(runs=(), seeds=(None,), table=None, page=None, **changes):
     """Configuration of each run by the prefix of its rules."""
+    if not isinstance(runs, (list, tuple)) or not isinstance(seeds, (list, tuple)):
+        raise WorkflowError('runs and seeds are lists: runs="[a.yaml]" seeds="[0, 1]"')
     found = {}
     for pattern in runs:
         files = sorted(glob(pattern))
@@ -29,7 +32,12 @@ def members(runs=(), seeds=(None,), table=None, page=None, **changes):
             for seed in seeds:
                 of_seed = {} if seed is None else {"seed": seed}
                 run = own if seed is None else f"{own}-{seed}"
-                found[run.replace("-", "_") + "_"] = {
+                prefix = re.sub(r"\W", "_", run) + "_"
+                if prefix in found:
+                    raise WorkflowError(
+                        f"{file}: another of the runs is called '{run}', too; rename one (`run:`)"
+                    )
+                found[prefix] = {
                     "extends": [str(file.resolve())],
                     "run": run,
                     **of_seed,
@@ -73,6 +81,7 @@ rule compare:  # makes no file Snakemake knows of, so it is done at the end of e
         page=["--page", config["page"]] if "page" in config else [],
         table=config["table"],
     shell:
+        'mkdir -p "$(dirname {params.table:q})"; '
         "pseudomask compare {params.runs:q} {params.page:q} | tee {params.table:q}"
 
 

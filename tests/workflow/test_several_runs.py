@@ -5,7 +5,8 @@ import subprocess
 import pytest
 from conftest import ROOT, Workflow
 
-RUNS = ("--config", f"runs=[{ROOT}/tests/workflow/tiny.yaml]", "seeds=[0, 1]", "table=table.md", "runtime__shards=1")
+TINY = ROOT / "tests/workflow/tiny.yaml"
+RUNS = ("--config", f"runs=[{TINY}]", "seeds=[0, 1]", "table=table.md", "runtime__shards=1")
 
 
 class Comparison(Workflow):
@@ -23,14 +24,22 @@ def test_shared_stages_are_planned_once(tmp_path):
 def test_finished_runs_only_give_the_table(finished):
     """The stages are those of the runs alone: none is made again."""
     comparison = Comparison(finished.folder)
-    done = comparison.run("--config", f"runs=[{ROOT}/tests/workflow/tiny.yaml]", "table=table.md", "page=page.html")
+    done = comparison.run("--config", f"runs=[{TINY}]", "table=new/table.md", "page=page.html")
     assert "1 of 1 steps (100%) done" in done.stderr
-    table = (finished.folder / "table.md").read_text()
+    table = (finished.folder / "new/table.md").read_text()
     assert "pseudo-mask" in table
     assert "<html" in (finished.folder / "page.html").read_text()
 
 
-@pytest.mark.parametrize(("words", "said"), [(("runs=[nowhere/*.yaml]", "table=t"), "nowhere"), ((), "say what")])
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("runs=[nowhere/*.yaml]", "table=t"), "nowhere"),
+        ((), "say what"),
+        ((f"runs={TINY}", "table=t"), "are lists"),
+        ((f"runs=[{TINY}, {TINY}]", "table=t"), "called 'tiny', too"),
+    ],
+)
 def test_mistakes_name_the_remedy(tmp_path, words, said):
     command = [*Comparison(tmp_path).command(), "--config", "seed=0", *words]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
