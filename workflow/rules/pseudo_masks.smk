@@ -15,16 +15,17 @@ cams = stage(
 )
 maps = {"manifest": manifest, "scores": cams["scores"]}
 found, searches = {}, []
+
+
+def search(name):
+    """Add the search for the background score of `maps`; returns what stages then read."""
+    files = {**maps, "truth": truth["masks"]}
+    searches.append(stage(name, "search_threshold", cfg.threshold, files))
+    return {"threshold": searches[-1]["threshold"]}
+
+
 if cfg.threshold is not None:
-    searches.append(
-        stage(
-            "search_threshold",
-            "search_threshold",
-            cfg.threshold,
-            {**maps, "truth": truth["masks"]},
-        )
-    )
-    found = {"threshold": searches[-1]["threshold"]}
+    found = search("search_threshold")
 cam_masks = stage("label_cams", "label_scores", cfg.labels, {**maps, **found})
 labelled = [cam_masks]
 masks = {"CAM": cam_masks["masks"]}
@@ -59,15 +60,7 @@ if cfg.refine.irn is not None:
     )
     maps, found = {"manifest": manifest, "scores": walk["scores"]}, {}
     if irn.threshold is None:
-        searches.append(
-            stage(
-                "search_refined",
-                "search_threshold",
-                cfg.threshold,
-                {**maps, "truth": truth["masks"]},
-            )
-        )
-        found = {"threshold": searches[-1]["threshold"]}
+        found = search("search_refined")
     else:
         to_masks = to_masks.model_copy(
             update={"background": to_masks.background.at(irn.threshold)}
