@@ -50,6 +50,11 @@ def test_the_background_score_after_irn_is_searched_or_given(tmp_path):
     assert "refine.irn.threshold: null needs a labelled split" in done.stdout + done.stderr
 
 
+def test_batch_norm_without_statistics_is_refused(tmp_path):
+    done = Workflow(tmp_path, "configs/demo/ktse.yaml").dry("--config", "classifier__warmup_steps=0", check=False)
+    assert "set classifier.warmup_steps" in done.stdout + done.stderr
+
+
 def test_one_network_on_the_masks_needs_no_trust(tmp_path):
     rules = planned(tmp_path, "cotraining=null", "segmenter={network: {decoder: deeplabv2}}")
     assert "ktse_confidence" not in rules

@@ -28,6 +28,15 @@ class Config(PseudoMaskConfig):
             raise ValueError("set one of cotraining and segmenter, and the other to null")
         return self
 
+    @model_validator(mode="after")
+    def _batch_norm_has_statistics(self) -> "Config":
+        network = self.classifier.network
+        if self.classifier.warmup_steps == 0 and network.weights is None and network.batch_norm == "trained":
+            raise ValueError(
+                "batch norm of random weights learns its statistics in the warm-up: set classifier.warmup_steps"
+            )
+        return self
+
     @property
     def branch(self) -> int | Literal["mean"] | None:
         """How the final networks are joined."""
