@@ -93,6 +93,12 @@ def train_settings(objective, settings, split, seed=None):
     )
 
 
+def threshold_search(name, maps):
+    """Add the search for the background score that suits `maps` best, measured on the true masks."""
+    files = {**maps, "truth": truth["masks"]}
+    return stage(name, "search_threshold", cfg.threshold, files)
+
+
 def file_of(kind, name):
     """Path of a file of any stage of a kind, with the wildcard `key`."""
     return f"store/{kind}/{{key}}/{name}"

@@ -16,16 +16,9 @@ cams = stage(
 maps = {"manifest": manifest, "scores": cams["scores"]}
 found, searches = {}, []
 
-
-def search(name):
-    """Add the search for the background score of `maps`; returns what stages then read."""
-    files = {**maps, "truth": truth["masks"]}
-    searches.append(stage(name, "search_threshold", cfg.threshold, files))
-    return {"threshold": searches[-1]["threshold"]}
-
-
 if cfg.threshold is not None:
-    found = search("search_threshold")
+    searches.append(threshold_search("search_threshold", maps))
+    found = {"threshold": searches[-1]["threshold"]}
 cam_masks = stage("label_cams", "label_scores", cfg.labels, {**maps, **found})
 labelled = [cam_masks]
 masks = {"CAM": cam_masks["masks"]}
@@ -60,7 +53,8 @@ if cfg.refine.irn is not None:
     )
     maps, found = {"manifest": manifest, "scores": walk["scores"]}, {}
     if irn.threshold is None:
-        found = search("search_refined")
+        searches.append(threshold_search("search_refined", maps))
+        found = {"threshold": searches[-1]["threshold"]}
     else:
         to_masks = to_masks.model_copy(
             update={"background": to_masks.background.at(irn.threshold)}
