@@ -11,6 +11,7 @@ Other settings, such as `runtime__device=cuda`, go to every run.
 """
 
 import re
+import sys
 from glob import glob
 from pathlib import Path
 
@@ -88,3 +89,10 @@ rule compare:  # makes no file Snakemake knows of, so it is done at the end of e
 onstart:
     for run in RUNS:
         run.onstart()
+
+
+onerror:
+    print(
+        "Finished stages are kept; run again to go on. Logs: results/<run>/<stage>/log.txt",
+        file=sys.stderr,
+    )

@@ -31,7 +31,7 @@ from pipeline.methods.losses import balanced_loss, distillation_loss
 from pipeline.methods.objective import Batch, Objective, ParameterGroup
 from pipeline.methods.side_work import Pending, SideWork
 from pipeline.nets.branched import BranchedNetwork
-from pipeline.nets.decoders import upsample
+from pipeline.nets.decoders import strongest_class, upsample
 from pipeline.nets.inference import unnormalise
 from pipeline.refine.teachers import Evidence, background_of, refined_probabilities, reliable_labels
 
@@ -106,7 +106,7 @@ class Asdt(Objective):
             parts["student, location"] = settings.weights.student * loss
         else:
             targets = cache(partial(self._targets, views, refined, logits[0].shape[1]))
-            strongest = cache(lambda: targets().argmax(1).masked_fill(~batch["valid"], self._ignore))
+            strongest = cache(lambda: strongest_class(targets()).masked_fill(~batch["valid"], self._ignore))
             energies.append(settings.weights.student * energy.of(logits[-1], strongest))
             loss = settings.weights.distillation * distillation_loss(logits[-1], targets(), batch["valid"])
             parts["student, structure"] = settings.weights.student * loss

@@ -19,7 +19,7 @@ from pipeline.config.cotraining import CotrainingSettings as Settings
 from pipeline.config.cotraining import MixSettings
 from pipeline.data.strong import jitter_colours
 from pipeline.methods.objective import Batch, Objective, ParameterGroup
-from pipeline.nets.decoders import upsample
+from pipeline.nets.decoders import strongest_class, upsample
 from pipeline.nets.inference import normalise, unnormalise
 from pipeline.nets.segmentation import SegmentationNetwork
 
@@ -115,7 +115,7 @@ def co_losses(
     given, others = [], []
     for number, own in enumerate(logits):
         # A pixel learns from its label or from the other network, never from both: one cross-entropy serves the two.
-        target = torch.where(trusted, labels, logits[1 - number].argmax(1)) if len(logits) > 1 else labels
+        target = torch.where(trusted, labels, strongest_class(logits[1 - number])) if len(logits) > 1 else labels
         losses = F.cross_entropy(own, target, ignore_index=ignore, reduction="none")
         given.append((losses * weight * (trusted & used)).mean())
         if len(logits) > 1:

@@ -21,7 +21,7 @@ from pipeline.crf.loss import DenseEnergyLoss
 from pipeline.errors import PseudomaskError
 from pipeline.methods.objective import Batch, Objective, ParameterGroup
 from pipeline.methods.segmenter import segmentation_loss
-from pipeline.nets.decoders import upsample
+from pipeline.nets.decoders import strongest_class, upsample
 from pipeline.nets.ema import MovingAverage
 from pipeline.nets.exported import check_classes, load_segmenter
 from pipeline.nets.frozen import Frozen
@@ -104,7 +104,7 @@ class Seminar(Objective):
     def _heterogeneous(self, image: Tensor, valid: Tensor) -> Tensor:
         """The previous student's classes of every pixel, int64 (B, H, W); padding is ignored."""
         assert self.previous is not None
-        labels = upsample(self.previous(image).float(), image.shape[-2:]).argmax(1)
+        labels = strongest_class(upsample(self.previous(image).float(), image.shape[-2:]))
         return labels.masked_fill(~valid, self._ignore)
 
 

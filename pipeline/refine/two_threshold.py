@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pipeline.config.refine import ParSettings
+from pipeline.nets.decoders import strongest_class
 from pipeline.refine.par import gain, refine_par
 
 
@@ -77,7 +78,7 @@ def _labels(
         both = refine_par(small, torch.cat([values.softmax(1)[:, 1:] for values in scores], 1), par)
         both = F.interpolate(both, (size[0], size[1]), mode="bilinear", align_corners=False)
         scores = [torch.cat([gain(par) - part.sum(1, keepdim=True), part], 1) for part in torch.split(both, count, 1)]
-    foreground, background = (values.argmax(1) for values in scores)
+    foreground, background = map(strongest_class, scores)
     named = F.pad(classes + 1, (1, 0)).gather(1, foreground.flatten(1)).view_as(foreground)
     labels = torch.where(foreground > 0, named, ignore)
     return torch.where((foreground == 0) & (background == 0), 0, labels)

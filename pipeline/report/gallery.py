@@ -193,7 +193,7 @@ class _Album:
         }
 
     def _close_block(self) -> None:
-        layers = zlib.compress(b"".join(look.layers for look in self._open), 9)
+        layers = zlib.compress(b"".join(look.layers for look in self._open))
         pictures = b"".join(look.picture for look in self._open)
         first = len(self) - len(self._open)
         self._blocks.append({"first": first, "pictures": _text(pictures), "layers": _text(layers)})

@@ -4,6 +4,9 @@
 
 The graph of method `cam` on tiny generated scenes, with more and more shards. It is run once, for real, with one shard,
 so that afterwards there is nothing to do, whatever the number of shards. Wall time of whole commands.
+
+Next bottleneck: Snakemake itself. Its start-up and plug-ins take 1.5 s of a call; then it makes each job (0.6 ms) and
+prints it (1.1 ms, which `--quiet` spares).
 """
 
 import os

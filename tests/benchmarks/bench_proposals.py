@@ -5,6 +5,9 @@
 The truth of an object is its class within its box. Where boxes overlap that is not what the object itself is, so
 objects whose box meets none of their class ("lone") and none at all ("apart") are also counted by themselves. Last come
 the masks of images made of all their objects, compared pixel by pixel. Ignored pixels of the truth are left out.
+
+Next bottleneck: OpenCV's own grabCut, nearly all of GrabCut's time; of grouping the watershed and its graph, a
+quarter, and the eigenvectors, a sixth.
 """
 
 import argparse

@@ -35,14 +35,13 @@ def section(name: str) -> str:
     """
     script = HERE / f"bench_{name}.py"
     title, *paragraphs = re.split(r"\n\s*\n", ast.get_docstring(ast.parse(script.read_text())) or "")
-    usage = [text for text in paragraphs if text.startswith(" ")]
-    words = [" ".join(text.split()) for text in paragraphs if not text.startswith(" ")]
+    words = [text if text.startswith(" ") else " ".join(text.split()) for text in paragraphs]
     done = subprocess.run(
         [sys.executable, str(script), *SHORT.get(name, [])], capture_output=True, text=True, check=False
     )
     if done.returncode:
         raise SystemExit(f"{script}:\n{done.stdout}{done.stderr}")
-    parts = [f"## {name}", " ".join(title.split()), f"{machine()}.", *usage[:1], *words]
+    parts = [f"## {name}", " ".join(title.split()), f"{machine()}.", *words]
     return "\n\n".join([*parts, f"```\n{done.stdout.rstrip()}\n```"])
 
 

@@ -36,12 +36,7 @@ cams = stage(
 )
 maps = {"manifest": manifest, "scores": cams["scores"]}
 if cfg.threshold is not None:
-    threshold = stage(
-        "threshold",
-        "search_threshold",
-        cfg.threshold,
-        {**maps, "truth": truth["masks"]},
-    )
+    threshold = threshold_search("threshold", maps)
     maps["threshold"] = threshold["threshold"]
 cam_masks = stage("label_cams", "label_scores", cfg.labels, maps)
 own = cfg.pseudo_masks

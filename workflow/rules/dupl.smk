@@ -26,14 +26,7 @@ for branch, name in enumerate(NAMES):
     )
     maps = {"manifest": manifest, "scores": cam_stages[-1]["scores"]}
     if cfg.threshold is not None:
-        thresholds.append(
-            stage(
-                f"threshold_{name}",
-                "search_threshold",
-                cfg.threshold,
-                {**maps, "truth": truth["masks"]},
-            )
-        )
+        thresholds.append(threshold_search(f"threshold_{name}", maps))
         maps["threshold"] = thresholds[-1]["threshold"]
     cam_labels.append(stage(f"label_cams_{name}", "label_scores", cfg.labels, maps))
     masks[f"CAM {name}"] = cam_labels[-1]["masks"]
