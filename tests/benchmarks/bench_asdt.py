@@ -5,6 +5,9 @@
 Smooth random images with one to three tags at the batch size and crop of the configuration, random weights. Every
 second step is of the structure phase, which needs a third CRF per image; with tau 6 only every sixth is. Wall time of
 forward and backward pass, so the machine must be idle.
+
+Next bottleneck: the dense CRFs of the labels, two or three for each image; beside the step they cost what no free core
+takes.
 """
 
 import argparse
