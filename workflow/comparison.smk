@@ -92,7 +92,4 @@ onstart:
 
 
 onerror:
-    print(
-        "Finished stages are kept; run again to go on. Logs: results/<run>/<stage>/log.txt",
-        file=sys.stderr,
-    )
+    print(RUNS[0].what_is_kept("<run>"), file=sys.stderr)

@@ -21,7 +21,7 @@ def upsample(scores: Tensor, size: Sequence[int]) -> Tensor:
 
 
 def strongest_class(scores: Tensor) -> Tensor:
-    """Index of the highest of scores (B, K, H, W) at each place, int64 (B, H, W)."""
+    """Index of the highest of scores (B, K, H, W) at each place, the first of equal ones, int64 (B, H, W)."""
     return scores.max(1).indices  # argmax takes two to seven times as long on a CPU
 
 

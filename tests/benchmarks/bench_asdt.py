@@ -6,8 +6,8 @@ Smooth random images with one to three tags at the batch size and crop of the co
 second step is of the structure phase, which needs a third CRF per image; with tau 6 only every sixth is. Wall time of
 forward and backward pass, so the machine must be idle.
 
-Next bottleneck: the dense CRFs of the labels, two or three for each image; beside the step they cost what no free core
-takes.
+Next bottleneck: the dense CRFs of the labels, two or three for each image; beside the step they delay it
+only where no core is free.
 """
 
 import argparse

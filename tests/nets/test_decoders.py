@@ -5,7 +5,7 @@ from torchvision.models.segmentation.deeplabv3 import ASPP
 from pipeline.config.network import NetworkSettings
 from pipeline.errors import PseudomaskError
 from pipeline.nets.backbones import Backbone
-from pipeline.nets.decoders import Aspp, DeepLabV2, PspNet, build_decoder, upsample
+from pipeline.nets.decoders import Aspp, DeepLabV2, PspNet, build_decoder, strongest_class, upsample
 from pipeline.nets.segmentation import SegmentationNetwork
 
 K = 21
@@ -142,3 +142,9 @@ def test_hrnet_joins_all_resolutions_at_stride_4():
 def test_heads_over_3x3_classifiers_are_refused():
     with pytest.raises(ValueError, match="set head to linear"):
         NetworkSettings(decoder="deeplabv2", head="hidden")
+
+
+def test_strongest_class_is_argmax_the_first_of_equal_ones():
+    few = torch.randint(0, 3, (3, 21, 33, 47)).float()  # many ties
+    for scores in (few, few.contiguous(memory_format=torch.channels_last)):
+        assert strongest_class(scores).equal(scores.argmax(1))

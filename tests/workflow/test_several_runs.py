@@ -31,6 +31,12 @@ def test_finished_runs_only_give_the_table(finished):
     assert "<html" in (finished.folder / "page.html").read_text()
 
 
+def test_a_failure_says_where_logs_are(finished):
+    done = Comparison(finished.folder).run("--config", f"runs=[{TINY}]", "table=.", check=False)  # a folder
+    assert done.returncode
+    assert "Logs: results/<run>/<stage>/log.txt" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

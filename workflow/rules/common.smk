@@ -188,6 +188,11 @@ def shards_of(folder):
     return [ancient(shard_file(folder, f"{part}-of-{count}")) for part in range(count)]
 
 
+def what_is_kept(run):
+    """What a user is told when a job failed."""
+    return f"Finished stages are kept; run again to go on. Logs: results/{run}/<stage>/log.txt"
+
+
 NO_KEY = "none"
 
 

@@ -20,7 +20,4 @@ onsuccess:
 
 
 onerror:
-    print(
-        f"Finished stages are kept; run again to go on. Logs: results/{cfg.run}/<stage>/log.txt",
-        file=sys.stderr,
-    )
+    print(what_is_kept(cfg.run), file=sys.stderr)

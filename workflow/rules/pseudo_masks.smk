@@ -15,7 +15,6 @@ cams = stage(
 )
 maps = {"manifest": manifest, "scores": cams["scores"]}
 found, searches = {}, []
-
 if cfg.threshold is not None:
     searches.append(threshold_search("search_threshold", maps))
     found = {"threshold": searches[-1]["threshold"]}
