@@ -285,6 +285,11 @@ def evaluate(
     ids = [image_id for image_id in ours.ids if image_id in theirs]
     if not ids:
         raise PseudomaskError(f"{predicted} and {truth} have no image in common")
+    if ours.classes.names != theirs.classes.names:
+        raise PseudomaskError(
+            f"{predicted} has the classes {', '.join(ours.classes.names)}, {truth} {', '.join(theirs.classes.names)}; "
+            "compare stores of the same classes"
+        )
     found = measure(((theirs[i], ours[i]) for i in ids), theirs.classes, Protocol(boundary=boundary))
     columns = found.per_class()
     typer.echo("  ".join(["class".ljust(16), *(name.rjust(15) for name in columns)]))
@@ -302,26 +307,29 @@ def crf(
     image_id: Annotated[str, typer.Argument(help="id of the image in the score store")],
     target: Annotated[Path, typer.Argument(help="palette PNG to write")],
     preset: Annotated[str, typer.Option(help="psa, irn, rrm, dupl, afa or deeplab")] = "psa",
-    threshold: Annotated[float, typer.Option(help="background score, for activation maps")] = 0.3,
+    threshold: Annotated[float, typer.Option(help="background score, for activation maps", min=0, max=1)] = 0.3,
 ) -> None:
     """Refine the scores of one image by a dense CRF."""
     import numpy as np
     from PIL import Image
 
+    from pipeline.artifacts.files import atomic_path
     from pipeline.artifacts.scores import ScoreStore
     from pipeline.config.background import BackgroundSettings
     from pipeline.config.crf import CrfSettings
+    from pipeline.config.load import validated
     from pipeline.crf.dense import dense_crf
     from pipeline.data.images import read_image
     from pipeline.refine.background import normalise, with_background
 
     store = ScoreStore(scores)
     values, classes = with_background(store[image_id], BackgroundSettings(), threshold)
-    settings = CrfSettings.model_validate({"preset": preset})
+    settings = validated(CrfSettings, {"preset": preset})
     refined = dense_crf(read_image(image, image_id), normalise(values), settings)
     picture = Image.fromarray(classes.astype(np.uint8)[refined.argmax(0)])
     picture.putpalette(store.classes.palette.ravel().tolist())
-    picture.save(target)
+    with atomic_path(target) as temporary:
+        picture.save(temporary, format="PNG")
 
 
 @app.command()
@@ -371,7 +379,11 @@ def compare(
     from pipeline.evaluation.table import markdown
     from pipeline.report.comparison import cost_words
 
-    groups = grouped([FinishedRun.read(run) for run in runs])
+    # Tables and pages of earlier comparisons lie beside the runs.
+    folders = [run for run in runs if not run.is_file()]
+    if not folders:
+        raise PseudomaskError(f"none of {', '.join(map(str, runs))} is a folder; name folders of runs")
+    groups = grouped([FinishedRun.read(run) for run in folders])
     typer.echo(markdown([row for group in groups for row in joined_rows(group)]), nl=False)
     found = {group[0].folder.name: differences(groups[0], group, images if page else 5) for group in groups[1:]}
     for run, rows in found.items():

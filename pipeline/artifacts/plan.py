@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from pipeline.artifacts.code import code_digests
 from pipeline.artifacts.files import DigestCache, write_text
-from pipeline.artifacts.layout import LOG, PROVENANCE, SPEC, STAGE_FILES, shard_file
+from pipeline.artifacts.layout import LOG, PROVENANCE, SPEC, STAGE_FILES
 from pipeline.config.runtime import RuntimeSettings
 from pipeline.errors import PseudomaskError
 
@@ -87,11 +87,6 @@ class Stage:
             elif value is not None:
                 found += [artifact.path for artifact in value.values()]
         return found
-
-    @property
-    def shard_pattern(self) -> str:
-        """Path of a shard with Snakemake's ``{shard}`` wildcard."""
-        return shard_file(self.folder, "{shard}")
 
     @property
     def done(self) -> bool:

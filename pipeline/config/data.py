@@ -63,6 +63,8 @@ class DataSettings(Settings):
             raise ValueError(f"the section data.scenes has no use with source {self.source}; remove it")
         if not self.splits:
             raise ValueError("name at least one split and its file under data.splits")
+        if self.source == "coco" and self.tags != "boxes":
+            raise ValueError(f"source coco takes tags from its instances files; remove data.tags ('{self.tags}')")
         if self.classes is None and self.source != "coco":
             raise ValueError(f"source {self.source} needs data.classes")
         if self.tags == "table" and self.table is None:

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from pipeline.config.base import Settings
 from pipeline.config.inference import MultiScaleSettings
@@ -17,6 +17,7 @@ class DiscrepancySettings(Settings):
     """Loss that keeps the students' features apart (Eq. 2 and 3)."""
 
     weight: float = Field(default=0.1, gt=0, description="lambda_1")
+    start_step: int = Field(default=0, ge=0, description="first step")
     form: Literal["log", "one_plus_cos"] = Field(
         default="log", description="-log(1 - cos) of the paper, or 1 + cos of the code"
     )
@@ -69,6 +70,7 @@ class TokenContrastSettings(Settings):
     """ToCo's patch-token contrast: features of equal label alike, of others not."""
 
     weight: float = Field(default=0.2, gt=0, description="weight of the term")
+    start_step: int = Field(default=0, ge=0, description="first step")
 
 
 class DuplSettings(Settings):
@@ -86,9 +88,11 @@ class DuplSettings(Settings):
     auxiliary: int | None = Field(
         default=-3, lt=0, description="features of the auxiliary classifier, counted from the last; null: none"
     )
-    warmup_steps: int = Field(default=2000, ge=0, description="steps that train the classifiers alone")
+    warmup_steps: int = Field(default=2000, ge=0, description="steps without segmentation")
     auxiliary_labels_until: int = Field(
-        default=0, ge=0, description="until this step labels come from the auxiliary maps, tau_h fixed (COCO's code)"
+        default=0,
+        ge=0,
+        description="until this step labels come from auxiliary maps, and tau_h does not fall (COCO's code)",
     )
     cam: MultiScaleSettings = MultiScaleSettings(scales=(1.0, 0.5, 1.5), flip=True)
     thresholds: ThresholdSchedule = ThresholdSchedule()
@@ -98,3 +102,11 @@ class DuplSettings(Settings):
     noise: NoiseFilterSettings | None = NoiseFilterSettings()
     regularisation: RegularisationSettings | None = RegularisationSettings()
     contrast: TokenContrastSettings | None = TokenContrastSettings()
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> "DuplSettings":
+        if self.regularisation is not None and self.noise is None:
+            raise ValueError("regularisation acts where noise was filtered: set it to null, or noise to a mapping")
+        if self.different_views and not self.dual:
+            raise ValueError("different_views needs two students; set dual: true")
+        return self

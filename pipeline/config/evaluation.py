@@ -6,6 +6,8 @@ from pydantic import Field
 
 from pipeline.config.base import Settings
 
+IgnoredAs = Literal["background", "excluded"]
+
 
 class Protocol(Settings):
     """How masks are compared with the truth."""
@@ -14,7 +16,7 @@ class Protocol(Settings):
         default="full", description="full: own size; center_crop: short side resized to crop_size, then the centre"
     )
     crop_size: int = Field(default=513, ge=1, description="side of the centre crop")
-    ignored_as: Literal["background", "excluded"] = Field(
+    ignored_as: IgnoredAs = Field(
         default="background", description="pixels a mask leaves open count as background (IRN) or not at all"
     )
     boundary: bool = Field(default=False, description="also boundary IoU (2 % of the diagonal), which is slow")
@@ -22,7 +24,8 @@ class Protocol(Settings):
     @property
     def name(self) -> str:
         """What a table says."""
-        return self.size if self.size == "full" else f"centre crop {self.crop_size}"
+        name = self.size if self.size == "full" else f"centre crop {self.crop_size}"
+        return name if self.ignored_as == "background" else f"{name}, open pixels excluded"
 
 
 class EvaluationSettings(Settings):

@@ -56,15 +56,29 @@ def validated(model: type[Model], raw: object) -> Model:
         raise PseudomaskError(_error_table(error, model)) from None
 
 
-def resolve(raw: Mapping[str, Any], configs: Path) -> dict[str, Any]:
-    """Follow ``extends`` and expand ``a__b`` to ``{a: {b: }}``; later files win, then the file, then such keys."""
+def resolve(raw: Mapping[str, Any], configs: Path, within: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Follow ``extends`` and expand ``a__b`` to ``{a: {b: }}``; later files win, then the file, then such keys.
+
+    Args:
+        raw: content of a file.
+        configs: folder that ``extends`` entries are relative to.
+        within: files that this one is followed from.
+
+    Raises:
+        PseudomaskError: ``extends`` is no list, or names a missing file or one that leads back to itself.
+    """
     # Snakemake hands `--config key=null` over as a word.
     given = {key: None if value == "null" else value for key, value in raw.items() if key != "extends"}
     plain = {key: value for key, value in given.items() if "__" not in key}
     paths = {key: value for key, value in given.items() if "__" in key}
     result: dict[str, Any] = {}
-    for name in raw.get("extends") or []:
-        result = _merge(result, resolve(read_yaml(configs / name), configs))
+    files = raw.get("extends") or []
+    if not isinstance(files, list | tuple):
+        raise PseudomaskError(f"extends: found {files!r}; it is a list, such as extends: [datasets/voc.yaml]")
+    for name in files:
+        if name in within:
+            raise PseudomaskError(f"extends goes in a circle: {' -> '.join((*within, name))}; remove one")
+        result = _merge(result, resolve(read_yaml(configs / name), configs, (*within, name)))
     result = _merge(result, plain)
     for key, value in paths.items():
         *parents, last = key.split("__")

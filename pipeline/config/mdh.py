@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from pipeline.config.base import Settings
 from pipeline.config.network import NetworkSettings
-from pipeline.config.training import TrainingSettings
+from pipeline.config.training import TrainingSettings, check_batch
 
 
 class HeadsSettings(Settings):
@@ -70,6 +70,7 @@ class MdhSettings(Settings):
             raise ValueError(
                 f"training.batch_size is {self.training.batch_size}, but heads asks for {self.heads.images} images"
             )
+        check_batch(self.network, self.training)
         return self
 
 

@@ -39,8 +39,6 @@ class PseudoMaskConfig(RunConfig):
 
     @model_validator(mode="after")
     def _splits_are_named(self) -> "PseudoMaskConfig":
-        if self.data.masks is None and self.threshold is not None:
-            raise ValueError("without true masks (data.masks: null) set threshold: null")
         if self.threshold is None and self.refine.irn is not None and self.refine.irn.threshold is None:
             raise ValueError("refine.irn.threshold: null needs a labelled split to search on; set threshold")
         if self.cams.split is None:

@@ -16,7 +16,9 @@ def reference() -> str:
     lines += ["command line with two underscores: `--config classifier__training__steps=500`.", ""]
     for method in known_methods():
         schema = method_config(method).model_json_schema()
-        groups |= schema.get("$defs", {})
+        for name, group in schema.get("$defs", {}).items():
+            if groups.setdefault(name, group) != group:
+                raise ValueError(f"two groups of settings are called {name}; rename one")
         lines += [f"## Method `{method}`", "", *_table(schema, groups), ""]
     lines += ["## Groups", ""]
     for name in sorted(groups):
@@ -46,9 +48,8 @@ def _type(field: dict[str, Any]) -> str:
     if "$ref" in field:
         name = field["$ref"].rsplit("/", 1)[-1]
         return f"[{name}](#{name.lower()})"
-    for several in ("anyOf", "oneOf", "allOf"):
-        if several in field:
-            return " or ".join(_type(one) for one in field[several])
+    if "anyOf" in field:
+        return " or ".join(_type(one) for one in field["anyOf"])
     if "const" in field:
         return f"`{field['const']}`"
     if "enum" in field:

@@ -1,7 +1,7 @@
 """The keys every method's configuration has."""
 
 from collections.abc import Iterator
-from typing import Any, Protocol, Self
+from typing import Any, ClassVar, Protocol, Self
 
 from pydantic import BaseModel, Field, model_validator
 
@@ -31,6 +31,9 @@ class TrainedSettings(Protocol):
 class RunConfig(Settings):
     """Keys shared by all methods; ``pipeline.config.methods.<method>.Config`` adds the rest."""
 
+    decided: ClassVar[tuple[str, ...]] = ("predict.branch",)
+    """Settings of shared sections that the method decides itself, so that nobody else may."""
+
     run: str = Field(pattern=r"^[A-Za-z0-9][\w.-]*$", description="name of the run; results lie in results/<run>")
     method: str = Field(description="which method; a file of workflow/rules and of pipeline/config/methods")
     seed: int = Field(default=0, ge=0, description="seed of every random choice of the run")
@@ -44,8 +47,9 @@ class RunConfig(Settings):
 
     @model_validator(mode="after")
     def _results_can_be_made(self) -> Self:
-        if self.data.masks is None and self.evaluation is not None:
-            raise ValueError("without true masks (data.masks: null) set evaluation: null")
+        for part in ("evaluation", "threshold"):
+            if self.data.masks is None and getattr(self, part, None) is not None:
+                raise ValueError(f"without true masks (data.masks: null) set {part}: null")
         if self.predict.split is None:
             raise ValueError("predict.split must name a split: it is measured on")
         return self
@@ -53,11 +57,32 @@ class RunConfig(Settings):
     @model_validator(mode="after")
     def _images_are_in_the_data(self) -> Self:
         """Else the mistake would be found after the trainings."""
-        known = self.data.splits if self.data.scenes is None else self.data.scenes.counts
-        for part in ("cams", "threshold", "predict"):
-            split = getattr(getattr(self, part, None), "split", None) or ""
-            if unknown := {name for name in split.split("+") if name} - known.keys():
-                raise ValueError(f"{part}.split: the data have no '{min(unknown)}', only {', '.join(known)}")
+        known = set(self.data.splits if self.data.scenes is None else self.data.scenes.counts)
+        if (extra := getattr(self, "extra", None)) is not None:
+            known.add(extra.split)
+        for path in ("split", "choose_on", "labelled.split", "cams.split", "threshold.split", "predict.split"):
+            split = _at(self, path) or ""
+            if unknown := {name for name in split.split("+") if name} - known:
+                raise ValueError(f"{path}: the data have no '{min(unknown)}', only {', '.join(sorted(known))}")
+        return self
+
+    @model_validator(mode="after")
+    def _classes_are_in_the_data(self) -> Self:
+        """Else the mistake would be found at the very end; coco may take its classes from its files."""
+        named = {"threshold.classes": _at(self, "threshold.classes") or ()}
+        if self.evaluation is not None:
+            named |= {f"evaluation.subsets.{name}": subset for name, subset in self.evaluation.subsets.items()}
+        if self.data.classes is not None:
+            for path, names in named.items():
+                for name in names:
+                    self.data.classes.index(name, path)
+        return self
+
+    @model_validator(mode="after")
+    def _nothing_is_ignored(self) -> Self:
+        for path in self.decided:
+            if _at(self, path) is not None:
+                raise ValueError(f"{path} follows from the method; remove it")
         return self
 
     @model_validator(mode="after")
@@ -77,6 +102,13 @@ class RunConfig(Settings):
     def supervision(self) -> str:
         """Labels the run learns from, in words; every number carries it."""
         return f"tags from {self.data.tags}"
+
+
+def _at(settings: object, path: str) -> Any:
+    """The setting at a path with dots; None where a part of it is null or unknown to the method."""
+    for part in path.split("."):
+        settings = getattr(settings, part, None)
+    return settings
 
 
 def _find(settings: BaseModel, path: tuple[str, ...]) -> Iterator[tuple[str, TrainedSettings]]:

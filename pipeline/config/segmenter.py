@@ -2,11 +2,11 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from pipeline.config.base import Settings
 from pipeline.config.network import NetworkSettings
-from pipeline.config.training import TrainingSettings
+from pipeline.config.training import TrainingSettings, check_batch
 
 
 class SegmenterSettings(Settings):
@@ -19,3 +19,8 @@ class SegmenterSettings(Settings):
         default="image",
         description="image: scores are enlarged to the mask (DeepLab-v3+); decoder: the mask is reduced (DeepLab-v2)",
     )
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> "SegmenterSettings":
+        check_batch(self.network, self.training)
+        return self

@@ -2,11 +2,11 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from pipeline.config.base import Settings
 from pipeline.config.network import NetworkSettings
-from pipeline.config.training import TrainingSettings
+from pipeline.config.training import TrainingSettings, check_batch
 
 
 class TeacherSettings(Settings):
@@ -68,3 +68,12 @@ class SeminarSettings(Settings):
         default="backbone", description="initial weights: the backbone's, or all of the model before (self-generation)"
     )
     output: Literal["student", "teacher"] = Field(default="student", description="network that is exported")
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> "SeminarSettings":
+        if self.teacher is None and (self.consistency is not None or self.output == "teacher"):
+            raise ValueError("consistency and output: teacher need a teacher; set them to null and student, or add it")
+        if self.training.ema is not None:
+            raise ValueError("training.ema has no place beside the teacher; use teacher.decay and output: teacher")
+        check_batch(self.network, self.training)
+        return self

@@ -5,6 +5,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from pipeline.config.base import Settings
+from pipeline.config.network import NetworkSettings
 
 
 class OptimiserSettings(Settings):
@@ -110,3 +111,18 @@ class TrainStage(Settings):
     split: str = Field(description="split to train on, several joined by +")
     seed: int = Field(ge=0, description="seed of order, augmentation, initial weights and dropout")
     settings: dict[str, Any] = Field(description="settings of the objective, with keys `network` and `training`")
+
+
+def check_batch(network: NetworkSettings, training: TrainingSettings) -> None:
+    """Refuse micro-batches that batch norm cannot learn from.
+
+    Raises:
+        ValueError: a decoder that normalises one value per image gets one image at a time.
+    """
+    pools = network.decoder == "pspnet" or (network.decoder == "deeplabv3plus" and network.decoder_pooling)
+    if pools and training.batch_size == training.accumulate:
+        raise ValueError(
+            f"decoder '{network.decoder}' normalises one value per image and cannot learn from micro-batches of 1; "
+            f"found batch_size {training.batch_size} in {training.accumulate} parts: raise it, lower accumulate"
+            + (", or set network.decoder_pooling to false" if network.decoder == "deeplabv3plus" else "")
+        )

@@ -6,8 +6,10 @@ For one image with probabilities ``P`` (K, N), region of interest ``M`` and the 
     energy = -sum_k S_k . (G * (A S_k))            loss = weight / B * sum of the energies of the batch
 
 ``G`` is one (rloss) or RRM's gate: ``max(M - max_k P_k, 0)`` where a label is known and one elsewhere, a constant for
-the gradient. The linear term of the Potts energy, ``sum_k S_k . (A M)``, is constant because softmax sums to one;
-without it the value is negative. Nothing is divided by the number of pixels, so a weight belongs to one crop and scale.
+the gradient, and as in the codes the gradient of a gated energy is ``-2 G * (A S_k)``: a labelled pixel that is sure
+pushes others and is not pushed. The linear term of the Potts energy, ``sum_k S_k . (A M)``, is constant because softmax
+sums to one; without it the value is negative. Nothing is divided by the number of pixels, so a weight belongs to one
+crop and scale.
 
 ``A`` is the lattice approximation, whose value is about 0.58 of the exact kernel's: a weight belongs to the lattice as
 well (2e-9 of rloss and 1e-7 of RRM do). The lattice is not quite symmetric; backward uses its exact adjoint, where the
@@ -20,13 +22,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pipeline.crf import native
 from pipeline.crf.lattice import NativeLattice
 from pipeline.crf.torch_lattice import TorchLattice, build, features_of
 from pipeline.errors import PseudomaskError
 
 
 class BatchFilter:
-    """The bilateral filter of a batch of equally large images: native on the CPU, torch elsewhere.
+    """The bilateral filter of a batch of equally large images: native on the CPU where it is built, else torch.
 
     Args:
         images: (B, 3, H, W), RGB, 0..255.
@@ -35,7 +38,6 @@ class BatchFilter:
 
     Raises:
         PseudomaskError: wrong shape, values that are not finite or outside 0..255.
-        ImportError: on the CPU, where the native engine is not built.
     """
 
     def __init__(self, images: Tensor, sxy: float, srgb: float) -> None:
@@ -48,7 +50,7 @@ class BatchFilter:
         self._native: list[NativeLattice] = []
         self._torch: TorchLattice | None = None
         pixels = images.permute(0, 2, 3, 1)
-        if images.device.type == "cpu":
+        if images.device.type == "cpu" and native.is_built():
             self._native = [NativeLattice(image.contiguous().numpy(), sxy, srgb) for image in pixels]
         else:
             owner = torch.arange(len(images), device=images.device).repeat_interleave(pixels[0, ..., 0].numel())
@@ -131,13 +133,17 @@ class DenseEnergyLoss(nn.Module):
             )
         filter_ = filter_ or self.filter_of(images)
         masked = soft * mask
-        filtered: Tensor = _Filter.apply(masked, filter_)
-        if labels is not None:
+        if labels is None:
+            filtered: Tensor = _Filter.apply(masked, filter_)
+            energy = -(masked * filtered).sum()
+        else:
+            filtered = filter_.apply(masked.detach())
             given = labels() if callable(labels) else labels
             _check(images, probabilities, labels=given)
             known = self._nearest((given != ignore)[:, None].to(soft.dtype))
-            filtered = filtered * gate(soft.detach(), mask, known)
-        energy = -(masked * filtered).sum()
+            gated = filtered * gate(soft.detach(), mask, known)
+            # The value is that of the energy, the gradient twice the gated filter.
+            energy = -((2 * masked - masked.detach()) * gated).sum()
         if self.full:
             energy = energy + (mask * filter_.apply(mask)).sum()
         return energy * (self.weight / len(images))

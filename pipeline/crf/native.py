@@ -43,6 +43,15 @@ def library() -> ctypes.CDLL:
     return engine
 
 
+def is_built() -> bool:
+    """Whether there is an engine."""
+    try:
+        library()
+    except ImportError:
+        return False
+    return True
+
+
 def describe() -> str:
     """The instruction set in use; ImportError where the engine is not built."""
     return f"C++ engine, {library().crf_isa().decode()}"

@@ -122,11 +122,13 @@ class CocoSplit:
                 covered = rle.decode(code).astype(bool)
             except (TypeError, ValueError, KeyError, IndexError) as error:
                 raise PseudomaskError(
-                    f"{self.path}: annotation {annotation.get('id')} of image {image['id']} has no usable segmentation"
+                    f"{self.path}: annotation {annotation.get('id')} of image {image['id']} has no usable "
+                    "segmentation; expected polygons or a run-length code"
                 ) from error
             if covered.shape != result.shape:
                 raise PseudomaskError(
-                    f"{self.path}: annotation {annotation.get('id')} has another size than image {image['id']}"
+                    f"{self.path}: annotation {annotation.get('id')} has another size than image "
+                    f"{image['id']}, {width}x{height}; correct its segmentation"
                 )
             result[covered] = self._index[annotation["category_id"]]
         return result

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 from scipy.io import loadmat
+from scipy.io.matlab import MatReadError
 
 from pipeline.artifacts.files import atomic_path
 from pipeline.data.set_up import VOC_CLASSES
@@ -20,7 +21,7 @@ def write_voc_masks(folder: Path) -> int:
     Unlabelled pixels become background like all other classes, as in EDAM and ASDT.
 
     Raises:
-        PseudomaskError: there is no annotation, or one has no label map ``S``.
+        PseudomaskError: there is no annotation, or one is damaged or has no label map ``S``.
     """
     sources = sorted((folder / "annotations").glob("*.mat"))
     if not sources:
@@ -31,7 +32,10 @@ def write_voc_masks(folder: Path) -> int:
     target = folder / "masks-voc"
     target.mkdir(exist_ok=True)
     for source in sources:
-        labels = loadmat(source).get("S")
+        try:
+            labels = loadmat(source).get("S")
+        except (ValueError, TypeError, MatReadError) as error:
+            raise PseudomaskError(f"{source} is damaged; unpack it again: {error}") from error
         if labels is None or labels.ndim != 2:
             raise PseudomaskError(f"{source} has no label map 'S'; is it an annotation of COCO-Stuff 10K?")
         with atomic_path(target / f"{source.stem}.png") as temporary:

@@ -39,6 +39,18 @@ def split_ids(data: DataSettings, folder: Path) -> dict[str, tuple[str, ...]]:
     return {image_id: tuple(splits) for image_id, splits in found.items()}
 
 
+def image_ids(data: DataSettings, root: Path) -> list[str]:
+    """Ids of all images, from the lists alone.
+
+    Raises:
+        PseudomaskError: a list is missing.
+    """
+    folder = root / data.root
+    if data.source == "coco":
+        return list(dict.fromkeys(Path(image["file_name"]).stem for _, image in _coco_images(data, folder)))
+    return list(split_ids(data, folder))
+
+
 def count_images(data: DataSettings, root: Path) -> dict[str, int]:
     """Images of each split, from the lists alone.
 
@@ -56,6 +68,8 @@ def count_images(data: DataSettings, root: Path) -> dict[str, int]:
 def source_files(data: DataSettings, root: Path, what: What) -> list[Path]:
     """The user's files that importing images (with tags), true masks or boxes reads; opens id lists alone.
 
+    Images without a true mask are allowed, and with ``bad_items: set_aside`` so are files that do not exist.
+
     Args:
         data: the data set; not for generated scenes, whose content follows from their settings.
         root: data root.
@@ -66,18 +80,23 @@ def source_files(data: DataSettings, root: Path, what: What) -> list[Path]:
     if data.source == "coco":
         if what != "images":
             return lists
-        return lists + [folder / data.images / i["file_name"] for _, i in _coco_images(data, folder)]
+        images = {folder / data.images / image["file_name"] for _, image in _coco_images(data, folder)}
+        return lists + _of_items(data, sorted(images))
     ids = list(split_ids(data, folder))
     masks = [folder / f"{data.masks}/{image_id}.png" for image_id in ids] if data.masks else []
     boxes = [folder / f"{data.boxes}/{image_id}.xml" for image_id in ids]
-    if what != "images":
-        return lists + (masks if what == "masks" else boxes)
-    files = lists + [folder / image_path(data, image_id) for image_id in ids]
-    if data.tags == "table":
-        files.append(folder / str(data.table))
-    if data.tags == "boxes":
-        files += boxes
-    return files + (masks if data.tags == "masks" else [])
+    if what == "masks":
+        return lists + [path for path in masks if path.exists()]
+    if what == "boxes":
+        return lists + _of_items(data, boxes)
+    table = [folder / str(data.table)] if data.tags == "table" else []
+    labels = {"boxes": boxes, "masks": masks}.get(data.tags, [])
+    return lists + table + _of_items(data, [folder / image_path(data, image_id) for image_id in ids] + labels)
+
+
+def _of_items(data: DataSettings, paths: list[Path]) -> list[Path]:
+    """Those that must exist: a missing one stops the import, or its item is set aside."""
+    return paths if data.bad_items == "stop" else [path for path in paths if path.exists()]
 
 
 def import_manifest(
@@ -116,26 +135,21 @@ def import_manifest(
     return Manifest(table, tuple(records)), problems
 
 
-def import_masks(
-    data: DataSettings, root: Path, classes: ClassTable | None = None
-) -> Iterator[tuple[str, NDArray[np.uint8]]]:
-    """True masks by image id, for images that have one.
+def import_masks(data: DataSettings, root: Path, manifest: Manifest) -> Iterator[tuple[str, NDArray[np.uint8]]]:
+    """True masks of the manifest's images by id, for images that have one.
 
     Raises:
-        PseudomaskError: a mask is damaged, has another size than its image, or an unknown value.
+        PseudomaskError: a mask is damaged, has another size than its image, or a colour of no class.
     """
     folder = root / data.root
     if data.source == "coco":
-        for split, image in _coco_images(data, folder):
-            yield Path(image["file_name"]).stem, split.mask(image)
+        for image_id, (split, image) in _coco_by_id(data, folder, manifest).items():
+            yield image_id, split.mask(image)
         return
-    table = classes or data.classes
-    assert table is not None
-    for image_id in split_ids(data, folder):
-        path = folder / f"{data.masks}/{image_id}.png"
+    for record in manifest:
+        path = folder / f"{data.masks}/{record.id}.png"
         if data.masks and path.exists():
-            size = image_size(folder / image_path(data, image_id), image_id)
-            yield image_id, read_mask(path, image_id, size, table)
+            yield record.id, read_mask(path, record.id, (record.height, record.width), manifest.classes)
 
 
 def import_boxes(data: DataSettings, root: Path, manifest: Manifest) -> dict[str, list[Box]]:
@@ -146,8 +160,8 @@ def import_boxes(data: DataSettings, root: Path, manifest: Manifest) -> dict[str
     """
     folder = root / data.root
     if data.source == "coco":
-        pairs = ((Path(image["file_name"]).stem, split.boxes(image)) for split, image in _coco_images(data, folder))
-        return {image_id: boxes for image_id, boxes in pairs if image_id in manifest.by_id}
+        found = _coco_by_id(data, folder, manifest)
+        return {image_id: split.boxes(image) for image_id, (split, image) in found.items()}
     return {
         record.id: read_boxes(
             folder / f"{data.boxes}/{record.id}.xml", record.id, (record.height, record.width), manifest.classes
@@ -212,6 +226,12 @@ def _coco_images(data: DataSettings, folder: Path) -> Iterator[tuple[CocoSplit, 
         split = _coco_split(data, folder / name)
         for image in split.images[: data.limit]:
             yield split, image
+
+
+def _coco_by_id(data: DataSettings, folder: Path, manifest: Manifest) -> dict[str, tuple[CocoSplit, dict[str, Any]]]:
+    """The manifest's images in their files; one of several splits is in several."""
+    found = ((Path(image["file_name"]).stem, (split, image)) for split, image in _coco_images(data, folder))
+    return {image_id: entry for image_id, entry in found if image_id in manifest.by_id}
 
 
 def _import_coco(data: DataSettings, folder: Path, problems: list[Problem]) -> tuple[Manifest, list[Problem]]:

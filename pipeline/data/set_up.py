@@ -1,6 +1,5 @@
 """Setting up a data set: what lies in a folder becomes ``configs/datasets/<name>.yaml`` and a run to start."""
 
-import csv
 import hashlib
 import os
 from collections.abc import Sequence
@@ -8,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from PIL import Image
 
 from pipeline.config.runtime import RuntimeSettings
 from pipeline.data.images import data_root
+from pipeline.data.tags import names_of, read_rows
 from pipeline.errors import PseudomaskError
 
 CONFIGS = Path("configs")
@@ -60,10 +61,8 @@ def set_up_voc(folder: Path, name: str, classes: Sequence[str], configs: Path = 
     Raises:
         PseudomaskError: images, lists or tags are missing.
     """
-    lists = next(
-        (found for found in ("ImageSets/Segmentation", "ImageSets") if (folder / found / "val.txt").exists()), None
-    )
-    train = lists and next((f for f in ("train_aug.txt", "train.txt") if (folder / lists / f).exists()), None)
+    lists = _first(folder, ("ImageSets/Segmentation", "ImageSets"), "val.txt")
+    train = lists and _first(folder / lists, ("train_aug.txt", "train.txt"))
     if not (folder / "JPEGImages").is_dir() or not lists or not train:
         raise PseudomaskError(
             f"{folder} has not VOC's layout: it needs JPEGImages/ and train.txt and val.txt in ImageSets/Segmentation/"
@@ -93,7 +92,7 @@ def set_up_coco(images: Path, train: Path, val: Path, name: str, configs: Path =
     """
     for path in (images, train, val):
         if not path.exists():
-            raise PseudomaskError(f"{path} does not exist")
+            raise PseudomaskError(f"{path} does not exist; name the images and both instances files")
     folder = Path(os.path.commonpath([path.resolve() for path in (images, train.parent, val.parent)]))
     relative = {key: os.path.relpath(path.resolve(), folder) for key, path in (("train", train), ("val", val))}
     data = {
@@ -137,7 +136,8 @@ def _extension(ids: Sequence[str], table: Path, images: Path) -> str:
     """What has to be added to an id for the name of its file: nothing where ids are whole names."""
     if not images.is_dir():
         raise PseudomaskError(f"{images} is no folder; name the folder of the photographs")
-    files = [path for path in images.iterdir() if path.is_file()]
+    known = Image.registered_extensions()
+    files = [path for path in images.iterdir() if path.suffix.lower() in known and path.is_file()]
     if {path.name for path in files} >= set(ids):
         return ""
     extensions = {path.stem: path.suffix for path in files}
@@ -155,14 +155,11 @@ def _extension(ids: Sequence[str], table: Path, images: Path) -> str:
 
 def _read(table: Path) -> tuple[list[str], list[str]]:
     """Ids and class names of a tag table."""
-    with table.open(newline="", encoding="utf-8-sig") as stream:
-        reader = csv.DictReader(stream)
-        columns = reader.fieldnames or []
-        rows = list(reader)
-    if "id" not in columns or not rows:
-        raise PseudomaskError(f"{table} needs a column 'id' and at least one row; it has: {', '.join(columns)}")
+    columns, rows = read_rows(table)
+    if not rows:
+        raise PseudomaskError(f"{table} has no row; write one for every image")
     if "tags" in columns:
-        names = sorted({tag.strip() for row in rows for tag in row["tags"].split(";") if tag.strip()})
+        names = sorted({name for row in rows for name in names_of(row)})
     else:
         names = [column for column in columns if column != "id"]
     if not names:

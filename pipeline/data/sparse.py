@@ -58,15 +58,18 @@ def read_clicks(
         for image_id, records in content.items():
             kept = [r for r in records if max_rank is None or r.get("rank", 0) <= max_rank]
             clicks = [Click(int(r["x"]), int(r["y"]), 0 if background else int(r["cls"])) for r in kept]
-            strange = [click.class_index for click in clicks if click.class_index >= len(classes)]
+            strange = [c.class_index for c in clicks if not background and not 1 <= c.class_index < len(classes)]
             if strange:
                 raise PseudomaskError(
-                    f"{path}: image '{image_id}' has class {strange[0]}, the last is {len(classes) - 1}"
+                    f"{path}: image '{image_id}' has a click of class {strange[0]}; classes are 1..{len(classes) - 1}, "
+                    "background has a file of its own"
                 )
             found[image_id] = clicks
     except FileNotFoundError as error:
-        raise PseudomaskError(f"click file {path} does not exist") from error
-    except (json.JSONDecodeError, AttributeError, KeyError, TypeError) as error:
+        raise PseudomaskError(f"click file {path} does not exist; check labels.clicks") from error
+    except PseudomaskError:
+        raise
+    except (ValueError, AttributeError, KeyError, TypeError) as error:
         raise PseudomaskError(f"{path} is no click file {{id: [{{x, y, cls}}]}}: {error}") from error
     return found
 
@@ -75,12 +78,10 @@ def read_scribbles(path: Path, image_id: str, size: tuple[int, int], classes: Cl
     """A sparse mask from a ScribbleSup XML file: polylines of points with the class name as tag.
 
     Raises:
-        PseudomaskError: the file is missing or damaged, or a class is unknown.
+        PseudomaskError: the file is damaged, or a class is unknown.
     """
     try:
         root = ElementTree.parse(path).getroot()
-    except FileNotFoundError as error:
-        raise PseudomaskError(f"image '{image_id}' has no scribbles: {path} does not exist") from error
     except ElementTree.ParseError as error:
         raise PseudomaskError(f"scribbles of '{image_id}' ({path}) are no XML: {error}") from error
     mask = np.full(size, classes.ignore, np.uint8)
@@ -106,7 +107,8 @@ def draw_clicks(clicks: Iterable[Click], size: tuple[int, int], diameter: int, i
     for click in clicks:
         if not (0 <= click.x < size[1] and 0 <= click.y < size[0]):
             raise PseudomaskError(
-                f"image '{image_id}': click ({click.x}, {click.y}) is outside {size[1]}x{size[0]} pixels"
+                f"image '{image_id}': click ({click.x}, {click.y}) is outside {size[1]}x{size[0]} pixels; x and y "
+                "count from 0, x to the right"
             )
         cv2.ellipse(mask, (click.x, click.y), (radius, radius), 0, 0, 360, click.class_index, -1)
     return mask

@@ -34,31 +34,50 @@ def from_mask(mask: NDArray[np.uint8], classes: ClassTable) -> tuple[int, ...]:
     return tuple(int(value) for value in values if 0 < value < len(classes))
 
 
-def _read_csv(path: Path, classes: ClassTable) -> Tags:
+def read_rows(path: Path) -> tuple[list[str], list[dict[str, str]]]:
+    """Columns and rows of a CSV of tags; a row that is cut short has empty ends.
+
+    Raises:
+        PseudomaskError: the file is missing, has no column ``id``, or lists an id twice.
+    """
+    if not path.is_file():
+        raise PseudomaskError(f"tag table {path} does not exist; name a CSV file with a column 'id'")
     with path.open(newline="", encoding="utf-8-sig") as stream:
-        reader = csv.DictReader(stream)
-        columns = reader.fieldnames or []
-        if "id" not in columns:
-            raise PseudomaskError(f"{path} has no column 'id'; it has: {', '.join(columns)}")
-        if "tags" not in columns:
-            for name in columns:
-                if name != "id":
-                    classes.index(name, f"{path} column '{name}'")
-        tags: dict[str, tuple[int, ...]] = {}
-        for number, row in enumerate(reader, 2):
-            where = f"{path} line {number}"
-            if row["id"] in tags:
-                raise PseudomaskError(f"{where}: id '{row['id']}' is listed twice")
-            tags[row["id"]] = _names(row, where, classes) if "tags" in columns else _flags(row, where, classes)
+        reader = csv.DictReader(stream, restval="")
+        columns, rows = list(reader.fieldnames or []), list(reader)
+    if "id" not in columns:
+        raise PseudomaskError(f"{path} has no column 'id'; it has: {', '.join(columns)}")
+    seen: set[str] = set()
+    for number, row in enumerate(rows, 2):
+        if row["id"] in seen:
+            raise PseudomaskError(f"{path} line {number}: id '{row['id']}' is listed twice; remove one")
+        seen.add(row["id"])
+    return columns, rows
+
+
+def names_of(row: Mapping[str, str]) -> list[str]:
+    """Names in the column ``tags`` of a row."""
+    return [name.strip() for name in row["tags"].split(";") if name.strip()]
+
+
+def _read_csv(path: Path, classes: ClassTable) -> Tags:
+    columns, rows = read_rows(path)
+    if "tags" not in columns:
+        for name in columns:
+            if name != "id":
+                classes.index(name, f"{path} column '{name}'")
+    tags = {}
+    for number, row in enumerate(rows, 2):
+        where = f"{path} line {number}"
+        tags[row["id"]] = _names(row, where, classes) if "tags" in columns else _flags(row, where, classes)
     return tags
 
 
-def _names(row: Mapping[str, str | None], where: str, classes: ClassTable) -> tuple[int, ...]:
-    names = [name.strip() for name in (row["tags"] or "").split(";")]
-    return tuple(sorted({classes.index(name, where) for name in names if name}))
+def _names(row: Mapping[str, str], where: str, classes: ClassTable) -> tuple[int, ...]:
+    return tuple(sorted({classes.index(name, where) for name in names_of(row)}))
 
 
-def _flags(row: Mapping[str, str | None], where: str, classes: ClassTable) -> tuple[int, ...]:
+def _flags(row: Mapping[str, str], where: str, classes: ClassTable) -> tuple[int, ...]:
     found = []
     for name, value in row.items():
         if name == "id":

@@ -35,7 +35,7 @@ def read_ids(path: Path, limit: int | None = None) -> list[str]:
         seen.add(image_id)
         ids.append(image_id)
     if not ids:
-        raise PseudomaskError(f"id list {path} is empty")
+        raise PseudomaskError(f"id list {path} is empty; write one id per line, or leave the split out")
     return ids[:limit]
 
 
@@ -106,7 +106,7 @@ def read_mask(path: Path, image_id: str, size: tuple[int, int], classes: ClassTa
         uint8 (H, W).
 
     Raises:
-        PseudomaskError: missing or damaged file, other size than the image, unknown colour or value.
+        PseudomaskError: missing or damaged file, other size than the image, a colour of no class.
     """
     try:
         with Image.open(path) as image:

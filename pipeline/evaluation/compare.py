@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pipeline.artifacts.counts import Row, read_counts
 from pipeline.artifacts.lineage import lineage
 from pipeline.errors import PseudomaskError
+from pipeline.evaluation.metrics import mean
 
 _SAMPLES = 1000
 
@@ -82,16 +83,16 @@ def joined_rows(group: list[FinishedRun]) -> list[dict[str, Any]]:
     for number, first in enumerate(group[0].metrics["entries"]):
         same = [run.metrics["entries"][number] for run in group]
         values = [entry["mean_iou"] for entry in same]
-        subsets = {name: _mean([entry["subsets"][name] for entry in same]) for name in first["subsets"]}
+        subsets = {name: mean([entry["subsets"][name] for entry in same]) for name in first["subsets"]}
         rows.append(
             {
                 **first,
                 "name": f"{group[0].folder.name}: {first['name']}",
                 "seed": ", ".join(str(entry["seed"]) for entry in same),
-                "mean_iou": _mean(values),
+                "mean_iou": mean(values),
                 "deviation": float(np.std(values, ddof=1)) if len(same) > 1 and None not in values else None,
                 "subsets": subsets,
-                "coverage": _mean([entry["coverage"] for entry in same]),
+                "coverage": mean([entry["coverage"] for entry in same]),
             }
         )
     return rows
@@ -165,8 +166,3 @@ def _mean_iou(counts: NDArray[Any]) -> NDArray[np.float64]:
     iou = np.divide(both, union, out=np.full_like(union, np.nan), where=union > 0)
     result: NDArray[np.float64] = np.nanmean(iou, axis=2).mean(0)
     return result
-
-
-def _mean(values: list[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known else None

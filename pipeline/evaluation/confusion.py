@@ -1,39 +1,15 @@
 """Confusion matrices of masks."""
 
-from typing import Literal
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.config.evaluation import IgnoredAs
 from pipeline.errors import PseudomaskError
-
-IgnoredAs = Literal["background", "excluded"]
-
-
-def confusion_matrix(
-    truth: NDArray[np.uint8], predicted: NDArray[np.uint8], classes: int, ignore: int, ignored_as: IgnoredAs
-) -> NDArray[np.int64]:
-    """Counts (truth class, predicted class) of the pixels whose truth is known.
-
-    Args:
-        truth: uint8 (H, W); values outside the classes do not count.
-        predicted: uint8 (H, W) of the same size.
-        classes: number of classes with the background.
-        ignore: value that stands for "no label" in the prediction.
-        ignored_as: pixels without a predicted label count as background (IRN) or not at all.
-
-    Returns:
-        int64 (classes, classes).
-
-    Raises:
-        PseudomaskError: sizes differ, or the prediction holds an unknown class.
-    """
-    return confusion_of(joint_counts(truth, predicted), classes, ignore, ignored_as)
 
 
 def joint_counts(truth: NDArray[np.uint8], predicted: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """How many pixels have each pair of values: int64 (256, 256), rows truth, columns prediction.
+    """How many pixels of two masks (H, W) have each pair of values: int64 (256, 256), rows truth, columns prediction.
 
     Raises:
         PseudomaskError: sizes differ.
@@ -47,7 +23,13 @@ def joint_counts(truth: NDArray[np.uint8], predicted: NDArray[np.uint8]) -> NDAr
 
 
 def confusion_of(joint: NDArray[np.int64], classes: int, ignore: int, ignored_as: IgnoredAs) -> NDArray[np.int64]:
-    """The confusion matrix, int64 (classes, classes), of what :func:`joint_counts` counted; see there and above.
+    """The confusion matrix, int64 (classes, classes), of what :func:`joint_counts` counted.
+
+    Args:
+        joint: pairs of values; a truth outside the classes does not count.
+        classes: number of classes with the background.
+        ignore: value that stands for "no label" in the prediction.
+        ignored_as: pixels without a predicted label count as background (IRN) or not at all.
 
     Raises:
         PseudomaskError: the prediction holds an unknown class.

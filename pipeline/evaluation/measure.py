@@ -70,9 +70,14 @@ def measure(pairs: Iterable[Pair], classes: ClassTable, protocol: Protocol) -> M
         of_class += np.stack([whole - joint[:count, classes.ignore], whole], 1)
         confusion += matrix
         per_image.append(_occurring(len(per_image), matrix))
+        left_open = predicted == classes.ignore
+        labelled += predicted.size - int(np.count_nonzero(left_open))
         if boundary is not None:
+            if protocol.ignored_as == "background":
+                predicted = np.where(left_open, 0, predicted).astype(np.uint8)
+            else:
+                truth = np.where(left_open, classes.ignore, truth).astype(np.uint8)
             boundary += boundary_counts(truth, predicted, count, classes.ignore)
-        labelled += int(np.count_nonzero(predicted != classes.ignore))
         pixels += predicted.size
     counts = np.concatenate(per_image) if per_image else np.zeros((0, 5), np.int64)
     return Measurement(confusion, boundary, len(per_image), counts, labelled / pixels if pixels else 0.0, of_class)

@@ -33,6 +33,7 @@ from pipeline.methods.side_work import Pending, SideWork
 from pipeline.nets.branched import BranchedNetwork
 from pipeline.nets.decoders import strongest_class, upsample
 from pipeline.nets.inference import unnormalise
+from pipeline.nets.weights import initialised
 from pipeline.refine.teachers import Evidence, background_of, refined_probabilities, reliable_labels
 
 __all__ = ["Asdt", "Settings", "build", "in_structure_phase"]
@@ -245,7 +246,9 @@ def build(settings: Settings, classes: ClassTable, weights_root: Path, networks:
     """
     branches = 1 if settings.strategy == "I" else 2
     if settings.start == "backbone":
-        network = BranchedNetwork.initial(settings.network, len(classes), branches, settings.dropout, weights_root)
+        network = initialised(
+            BranchedNetwork(settings.network, len(classes), branches, settings.dropout), settings.network, weights_root
+        )
         return Asdt(network, settings, classes.ignore)
     if "classifier" not in networks:
         raise PseudomaskError("start: classifier needs a trained classifier, which is not connected")

@@ -13,6 +13,7 @@ from pipeline.config.classes import ClassTable
 from pipeline.config.classifier import ClassifierSettings as Settings
 from pipeline.methods.objective import Batch, Objective, ParameterGroup
 from pipeline.nets.classification import ClassificationNetwork
+from pipeline.nets.weights import initialised
 
 __all__ = ["Classifier", "Settings", "build"]
 
@@ -49,5 +50,7 @@ def build(settings: Settings, classes: ClassTable, weights_root: Path, networks:
     Raises:
         PseudomaskError: the network cannot be built or its weights not be loaded.
     """
-    network = ClassificationNetwork.initial(settings.network, len(classes.foreground), weights_root)
+    network = initialised(
+        ClassificationNetwork(settings.network, len(classes.foreground)), settings.network, weights_root
+    )
     return Classifier(network, settings.lr_scale)

@@ -22,6 +22,7 @@ from pipeline.methods.objective import Batch, Objective, ParameterGroup
 from pipeline.nets.decoders import strongest_class, upsample
 from pipeline.nets.inference import normalise, unnormalise
 from pipeline.nets.segmentation import SegmentationNetwork
+from pipeline.nets.weights import initialised
 
 __all__ = ["Cotraining", "Settings", "build", "class_regions", "co_losses", "edges"]
 
@@ -152,5 +153,8 @@ def build(settings: Settings, classes: ClassTable, weights_root: Path, networks:
     Raises:
         PseudomaskError: a network cannot be built or its weights not be loaded.
     """
-    each = [SegmentationNetwork.initial(settings.network, len(classes), weights_root) for _ in range(settings.networks)]
+    each = [
+        initialised(SegmentationNetwork(settings.network, len(classes)), settings.network, weights_root)
+        for _ in range(settings.networks)
+    ]
     return Cotraining(each, settings, classes)

@@ -20,12 +20,12 @@ from pipeline.config.classes import ClassTable
 from pipeline.config.dupl import DiscrepancySettings, RegularisationSettings, ThresholdSchedule
 from pipeline.config.dupl import DuplSettings as Settings
 from pipeline.data.strong import strong_colours
-from pipeline.errors import PseudomaskError
-from pipeline.methods.losses import balanced_loss, sum_of
+from pipeline.methods.losses import balanced_loss, reduce_mask, sum_of
 from pipeline.methods.objective import Batch, Objective, ParameterGroup
 from pipeline.nets.decoders import upsample
 from pipeline.nets.inference import normalise, unnormalise
 from pipeline.nets.students import Student, StudentOutput
+from pipeline.nets.weights import initialised
 from pipeline.refine.mixture import noise_mask
 from pipeline.refine.two_threshold import two_threshold_labels
 
@@ -69,23 +69,30 @@ class Dupl(Objective):
         return [ParameterGroup(backbones), ParameterGroup(heads, lr_scale=self._settings.lr_scale)]
 
     def training_step(self, batch: Batch, step: int) -> dict[str, Tensor]:
-        """The parts of the loss of this phase: classifiers alone, then segmentation, then filtering and consistency."""
+        """The parts of the loss of this phase: classifiers, then segmentation, then filtering and consistency."""
         settings = self._settings
         views = [_View(batch["image"], batch["valid"])]
         if settings.dual:
             views.append(self._second_view(batch) if settings.different_views else views[0])
         outputs = [student(view.image) for student, view in zip(self.students, views, strict=True)]
         parts = {"classification": sum_of(self._classification(output, batch["tags"]) for output in outputs)}
-        if settings.discrepancy is not None and settings.dual:
-            parts["discrepancy"] = settings.discrepancy.weight * _both_ways(outputs, settings.discrepancy)
+        discrepancy, contrast = settings.discrepancy, settings.contrast
+        if discrepancy is not None and settings.dual and step >= discrepancy.start_step:
+            # Both in the geometry of the image, so that a place is compared with itself.
+            features = [view.upright(output.features) for output, view in zip(outputs, views, strict=True)]
+            parts["discrepancy"] = discrepancy.weight * _both_ways(features[0], features[1], discrepancy)
+        contrasts = contrast is not None and step >= contrast.start_step
+        if not contrasts and step < settings.warmup_steps:
+            return parts
+        maps = [self._maps(student, view) for student, view in zip(self.students, views, strict=True)]
+        if contrast is not None and contrasts:
+            parts["contrast"] = contrast.weight * sum_of(
+                contrast_loss(output.features, self._coarse_labels(found, view, batch["tags"], step), self._ignore)
+                for output, found, view in zip(outputs, maps, views, strict=True)
+            )
         if step < settings.warmup_steps:
             return parts
-        labels, auxiliary = self._labels(views, batch["tags"], step)
-        if settings.contrast is not None:
-            parts["contrast"] = settings.contrast.weight * sum_of(
-                contrast_loss(output.features, coarse, self._ignore)
-                for output, coarse in zip(outputs, auxiliary, strict=True)
-            )
+        labels = [self._labels(found, view, batch["tags"], step) for found, view in zip(maps, views, strict=True)]
         logits = [
             upsample(output.segmentation.float(), view.image.shape[-2:])
             for output, view in zip(outputs, views, strict=True)
@@ -121,30 +128,42 @@ class Dupl(Objective):
         colours = strong_colours(unnormalise(batch["image"], network), 1, 10)
         return _View(normalise(colours, network).flip(-1), batch["valid"].flip(-1), mirrored=True)
 
-    @torch.no_grad()
-    def _labels(self, views: Sequence["_View"], tags: Tensor, step: int) -> tuple[list[Tensor], list[Tensor]]:
-        """Labels of each student's maps at the size of the image, and of its auxiliary maps at that of the features."""
+    def _maps(self, student: Student, view: "_View") -> tuple[Tensor, Tensor | None]:
+        """Activation maps of the student's classifier, and of its auxiliary one."""
+        was_training = student.training
+        student.eval()
+        maps = student.maps(view.image, self._settings.cam)
+        student.train(was_training)
+        return maps
+
+    def _image_high(self, tags: Tensor, step: int) -> Tensor:
+        """High threshold of each image, (B,): the highest of its classes'."""
         settings, schedule = self._settings, self._settings.thresholds
-        early = step < settings.auxiliary_labels_until
-        moving = schedule.dynamic and not early
-        begun = max(step - settings.warmup_steps, 0)
-        length = max(settings.training.steps - settings.warmup_steps - 1, 1)
-        high = high_threshold(schedule, self.ends, begun / length if moving else 0.0)
-        image_high = (high * tags).amax(1).where(tags.any(1), high.new_tensor(schedule.high_start))
-        labels, coarse = [], []
-        for student, view in zip(self.students, views, strict=True):
-            was_training = student.training
-            student.eval()
-            maps, auxiliary = student.maps(view.image, settings.cam)
-            student.train(was_training)
-            used = auxiliary if early and auxiliary is not None else maps
-            limits = (tags, schedule.low, image_high)
-            image = unnormalise(view.image, settings.network)
-            found = two_threshold_labels(used, *limits, image.shape[-2:], self._ignore, image, settings.par)
-            labels.append(found.masked_fill(~view.valid, self._ignore))
-            base = maps if auxiliary is None else auxiliary
-            coarse.append(two_threshold_labels(base, *limits, base.shape[-2:], self._ignore))
-        return labels, coarse
+        first = max(settings.warmup_steps, settings.auxiliary_labels_until)
+        length = max(settings.training.steps - first - 1, 1)
+        high = high_threshold(schedule, self.ends, max(step - first, 0) / length if schedule.dynamic else 0.0)
+        return (high * tags).amax(1).where(tags.any(1), high.new_tensor(schedule.high_start))
+
+    @torch.no_grad()
+    def _labels(self, maps: tuple[Tensor, Tensor | None], view: "_View", tags: Tensor, step: int) -> Tensor:
+        """Labels of a student's maps at the size of the image, int64 (B, H, W); padding is ignored."""
+        settings, (used, auxiliary) = self._settings, maps
+        if step < settings.auxiliary_labels_until and auxiliary is not None:
+            used = auxiliary
+        image, limits = (
+            unnormalise(view.image, settings.network),
+            (settings.thresholds.low, self._image_high(tags, step)),
+        )
+        found = two_threshold_labels(used, tags, *limits, image.shape[-2:], self._ignore, image, settings.par)
+        return found.masked_fill(~view.valid, self._ignore)
+
+    @torch.no_grad()
+    def _coarse_labels(self, maps: tuple[Tensor, Tensor | None], view: "_View", tags: Tensor, step: int) -> Tensor:
+        """Labels of a student's auxiliary maps, or its maps if it has none, at their own size; padding is ignored."""
+        used = maps[0] if maps[1] is None else maps[1]
+        size, limits = used.shape[-2:], (self._settings.thresholds.low, self._image_high(tags, step))
+        found = two_threshold_labels(used, tags, *limits, size, self._ignore)
+        return found.masked_fill(reduce_mask(~view.valid, size) > 0, self._ignore)
 
     @torch.no_grad()
     def _filter(self, logits: Sequence[Tensor], labels: Sequence[Tensor], step: int) -> list[Tensor]:
@@ -161,10 +180,7 @@ class Dupl(Objective):
         """What each student learns from, in the geometry of its own view."""
         if len(labels) == 1 or not self._settings.cross_labels:
             return list(labels)
-        first, second = labels[::-1]
-        if views[1].mirrored:
-            first, second = first.flip(-1), second.flip(-1)
-        return [first, second]
+        return [views[1].upright(label) for label in labels[::-1]]
 
     def _consistency(
         self,
@@ -197,6 +213,10 @@ class _View:
 
     def __init__(self, image: Tensor, valid: Tensor, mirrored: bool = False) -> None:
         self.image, self.valid, self.mirrored = image, valid, mirrored
+
+    def upright(self, values: Tensor) -> Tensor:
+        """Values (..., W) of the view in the geometry of the image, and the other way round."""
+        return values.flip(-1) if self.mirrored else values
 
 
 def high_threshold(schedule: ThresholdSchedule, ends: Tensor, progress: float) -> Tensor:
@@ -249,19 +269,18 @@ def build(
     """The objective; both backbones start from ``settings.network.weights`` below ``weights_root``.
 
     Raises:
-        PseudomaskError: settings contradict each other, or a network cannot be built or its weights not be loaded.
+        PseudomaskError: a network cannot be built or its weights not be loaded.
     """
-    if settings.regularisation is not None and settings.noise is None:
-        raise PseudomaskError("regularisation acts where noise was filtered: set it to null, or noise to a mapping")
-    if settings.different_views and not settings.dual:
-        raise PseudomaskError("different_views needs two students; set dual: true")
     students = [
-        Student.initial(settings.network, len(classes), settings.auxiliary, settings.pooling, weights_root)
+        initialised(
+            Student(settings.network, len(classes), settings.auxiliary, settings.pooling),
+            settings.network,
+            weights_root,
+        )
         for _ in range(2 if settings.dual else 1)
     ]
     return Dupl(students, settings, classes)
 
 
-def _both_ways(outputs: Sequence[StudentOutput], settings: DiscrepancySettings) -> Tensor:
-    first, second = (output.features for output in outputs)
+def _both_ways(first: Tensor, second: Tensor, settings: DiscrepancySettings) -> Tensor:
     return discrepancy_loss(first, second, settings) + discrepancy_loss(second, first, settings)

@@ -15,8 +15,8 @@ from torch import Tensor
 from pipeline.config.classes import ClassTable
 from pipeline.config.irn import IrnSettings as Settings
 from pipeline.errors import PseudomaskError
+from pipeline.methods.losses import reduce_mask
 from pipeline.methods.objective import Batch, Objective, ParameterGroup
-from pipeline.methods.segmenter import reduce_mask
 from pipeline.nets.exported import load_cam_network
 from pipeline.nets.irn import BoundaryNetwork
 from pipeline.refine.affinity import Link, ends, links, path_affinity

@@ -23,11 +23,12 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from pipeline.config.classes import ClassTable
 from pipeline.config.ktse import InterClassSettings, MgaSettings, SieSettings, SsrSettings
 from pipeline.config.ktse import KtseSettings as Settings
+from pipeline.methods.losses import reduce_mask
 from pipeline.methods.objective import Batch, Objective, ParameterGroup
-from pipeline.methods.segmenter import reduce_mask
 from pipeline.nets.class_aware import ClassAwareNetwork
 from pipeline.nets.decoders import upsample
 from pipeline.nets.inference import unnormalise
+from pipeline.nets.weights import initialised
 from pipeline.refine.two_threshold import two_threshold_labels
 
 __all__ = [
@@ -193,7 +194,8 @@ class Ktse(Objective):
         """Eq. 8 and 9, or a row of Table 7."""
         strongest = seen.activation.amax(1, keepdim=True)
         left = upsample(strongest, seen.image.shape[-2:])
-        left = (left < mga.threshold) * (left if mga.erase == "soft" else 1.0)
+        # Where every class is present the strongest may be negative.
+        left = (left < mga.threshold) * (left.clamp(min=0) if mga.erase == "soft" else 1.0)
         cam = self.network(seen.image * left).float()[:, 1:]
         before, tags = seen.maps[:, 1:], seen.tags
         parts = {}
@@ -331,5 +333,7 @@ def build(settings: Settings, classes: ClassTable, weights_root: Path, networks:
     Raises:
         PseudomaskError: the network cannot be built or its weights not be loaded.
     """
-    network = ClassAwareNetwork.initial(settings.network, settings.head, len(classes), weights_root)
+    network = initialised(
+        ClassAwareNetwork(settings.network, settings.head, len(classes)), settings.network, weights_root
+    )
     return Ktse(network, settings, classes.ignore)

@@ -1,6 +1,6 @@
 """Losses that several methods share."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -10,6 +10,23 @@ from torch.nn import functional as F
 def sum_of(parts: Iterable[Tensor]) -> Tensor:
     """Sum of scalar tensors."""
     return torch.stack(list(parts)).sum()
+
+
+def segmentation_loss(logits: Tensor, mask: Tensor, ignore: int) -> Tensor:
+    """Mean cross-entropy over labelled pixels; 0, with gradient 0, where none is labelled.
+
+    Args:
+        logits: float (B, C, H, W).
+        mask: int64 (B, H, W) of class indices and ``ignore``.
+        ignore: value of pixels without label.
+    """
+    total = F.cross_entropy(logits, mask, ignore_index=ignore, reduction="sum")
+    return total / (mask != ignore).sum().clamp(min=1)
+
+
+def reduce_mask(mask: Tensor, size: Sequence[int]) -> Tensor:
+    """Nearest pixels of (B, H, W) masks at ``size`` (h, w), int64, taken at the centres of the coarse pixels."""
+    return F.interpolate(mask[:, None].float(), (size[0], size[1]), mode="nearest-exact")[:, 0].long()
 
 
 def balanced_loss(logits: Tensor, labels: Tensor, ignore: int) -> Tensor:

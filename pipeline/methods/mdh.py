@@ -18,11 +18,12 @@ from pipeline.config.mdh import HeadsSettings
 from pipeline.config.mdh import MdhSettings as Settings
 from pipeline.data.mixed import Stream
 from pipeline.errors import PseudomaskError
+from pipeline.methods.losses import segmentation_loss
 from pipeline.methods.objective import Batch, Objective, ParameterGroup
-from pipeline.methods.segmenter import check_batch, segmentation_loss
 from pipeline.nets.decoders import Headed, upsample
 from pipeline.nets.exported import check_classes, load_segmenter
 from pipeline.nets.segmentation import SegmentationNetwork
+from pipeline.nets.weights import initialised
 
 __all__ = ["STRONG", "WEAK", "MixedDualHead", "Settings", "build", "streams"]
 
@@ -104,8 +105,7 @@ def build(settings: Settings, classes: ClassTable, weights_root: Path, networks:
     Raises:
         PseudomaskError: the network cannot be built, or weights not be loaded.
     """
-    check_batch(settings.network, settings.training)
-    network = SegmentationNetwork.initial(settings.network, len(classes), weights_root)
+    network = initialised(SegmentationNetwork(settings.network, len(classes)), settings.network, weights_root)
     if settings.start == "previous":
         if "previous" not in networks:
             raise PseudomaskError("start: previous needs the network before, which is not connected")

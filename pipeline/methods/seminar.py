@@ -19,20 +19,21 @@ from pipeline.config.seminar import ConsistencySettings
 from pipeline.config.seminar import SeminarSettings as Settings
 from pipeline.crf.loss import DenseEnergyLoss
 from pipeline.errors import PseudomaskError
+from pipeline.methods.losses import segmentation_loss
 from pipeline.methods.objective import Batch, Objective, ParameterGroup
-from pipeline.methods.segmenter import segmentation_loss
 from pipeline.nets.decoders import strongest_class, upsample
 from pipeline.nets.ema import MovingAverage
 from pipeline.nets.exported import check_classes, load_segmenter
 from pipeline.nets.frozen import Frozen
 from pipeline.nets.inference import unnormalise
 from pipeline.nets.segmentation import SegmentationNetwork
+from pipeline.nets.weights import initialised
 
 __all__ = ["Seminar", "Settings", "build", "consistency_loss", "consistency_weight"]
 
 
 class Seminar(Objective):
-    """One model: the student, its teacher, and the frozen student whose word it takes for unlabelled pixels.
+    """One model: the student, its teacher, and the frozen student whose word it takes for every pixel.
 
     Args:
         student: network that is trained.
@@ -117,7 +118,7 @@ def consistency_weight(settings: ConsistencySettings, step: int) -> float:
 
 
 def consistency_loss(student: Tensor, teacher: Tensor, valid: Tensor, reduction: str) -> Tensor:
-    """Squared difference of probabilities (B, C, H, W), mean over valid pixels (B, H, W) and, or, sum over classes."""
+    """Squared difference of probabilities (B, C, H, W), mean over valid pixels (B, H, W), mean or sum over classes."""
     squared = (student - teacher).square().sum(1)
     total = (squared * valid).sum() / valid.sum().clamp(min=1)
     return total / student.shape[1] if reduction == "mean_all" else total
@@ -127,14 +128,10 @@ def build(settings: Settings, classes: ClassTable, weights_root: Path, networks:
     """The objective; ``networks["previous"]`` is the exported student of the model before.
 
     Raises:
-        PseudomaskError: settings contradict each other, or a network cannot be built or loaded.
+        PseudomaskError: a network cannot be built or loaded.
     """
-    if settings.teacher is None and (settings.consistency is not None or settings.output == "teacher"):
-        raise PseudomaskError("consistency and output: teacher need a teacher; set them to null and student, or add it")
-    if settings.training.ema is not None:
-        raise PseudomaskError("training.ema has no place beside the teacher; use teacher.decay and output: teacher")
     # First, so that it does not depend on the model before which random weights it starts from.
-    student = SegmentationNetwork.initial(settings.network, len(classes), weights_root)
+    student = initialised(SegmentationNetwork(settings.network, len(classes)), settings.network, weights_root)
     online = settings.pseudo is not None and settings.pseudo.mode == "online"
     previous = None
     if online or settings.start == "previous":

@@ -22,6 +22,11 @@ _OWN: dict[str, tuple[type[nn.Module], str]] = {
 _VISION_TRANSFORMERS = ("vision_transformer", "deit")
 
 
+def fitting_side(length: float, multiple: int) -> int:
+    """The multiple that is nearest to ``length`` pixels, but for 0."""
+    return max(1, round(length / multiple)) * multiple
+
+
 class Backbone(nn.Module):
     """A network of timm or of this project without its classifier, randomly initialised.
 
@@ -175,8 +180,8 @@ def _features(settings: NetworkSettings) -> tuple[Any, int]:
 
 
 def _final_convolution(settings: NetworkSettings) -> _FinalConvolution:
-    whole = _create(settings, {"num_classes": 0})
-    if not (hasattr(whole, "conv_head") and isinstance(getattr(whole, "bn2", None), nn.Module)):
+    whole = None if settings.backbone in _OWN else _create(settings, {"num_classes": 0})
+    if whole is None or not (hasattr(whole, "conv_head") and isinstance(getattr(whole, "bn2", None), nn.Module)):
         raise PseudomaskError(
             f"backbone '{settings.backbone}' has no final convolution; set network.final_convolution to false"
         )

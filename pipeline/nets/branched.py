@@ -10,11 +10,9 @@ from torch.nn import functional as F
 
 from pipeline.config.network import NetworkSettings
 from pipeline.errors import PseudomaskError
-from pipeline.nets.backbones import Backbone
-from pipeline.nets.classification import ClassificationNetwork
+from pipeline.nets.backbones import Backbone, fitting_side
 from pipeline.nets.decoders import build_decoder, upsample
 from pipeline.nets.exported import load_classifier
-from pipeline.nets.weights import initialise
 
 
 @dataclass(frozen=True)
@@ -54,15 +52,6 @@ class BranchedNetwork(nn.Module):
             self.add_module(str(number), nn.ModuleDict({"decoder": decoder}))
         self._dropout = dropout
 
-    @classmethod
-    def initial(
-        cls, settings: NetworkSettings, classes: int, branches: int, dropout: float, root: Path
-    ) -> "BranchedNetwork":
-        """A network to be trained, its backbone from ``settings.weights`` below ``root``."""
-        network = cls(settings, classes, branches, dropout)
-        initialise(network.backbone, settings, root)
-        return network
-
     def start_from(self, classifier: Path) -> None:
         """Copy backbone and classifier of a trained :class:`ClassificationNetwork`.
 
@@ -70,8 +59,6 @@ class BranchedNetwork(nn.Module):
             PseudomaskError: it has another backbone or other classes, or cannot be read.
         """
         trained = load_classifier(classifier)[0]
-        if not isinstance(trained, ClassificationNetwork):
-            raise PseudomaskError(f"{classifier} holds a {type(trained).__name__}; start from a plain classifier")
         try:
             self.backbone.load_state_dict(trained.backbone.state_dict())
             self.classifier.load_state_dict(trained.classifier.state_dict())
@@ -110,8 +97,7 @@ class BranchedNetwork(nn.Module):
             if scale == 1:
                 found.append(evidence)
                 continue
-            step: int = self.backbone.multiple
-            size = [max(1, round(side * scale / step)) * step for side in image.shape[-2:]]
+            size = [fitting_side(side * scale, self.backbone.multiple) for side in image.shape[-2:]]
             seen = F.relu(self.classifier(self.backbone(upsample(image, size))[-1]))
             found.append(upsample(seen, evidence.shape[-2:]))
         self.train(training)

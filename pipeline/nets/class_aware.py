@@ -1,7 +1,5 @@
 """KTSE's classification network: maps of every class and the background, pooled over a pyramid (Kweon et al., AEFT)."""
 
-from pathlib import Path
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -10,7 +8,6 @@ from pipeline.config.ktse import HeadSettings
 from pipeline.config.network import NetworkSettings
 from pipeline.nets.backbones import Backbone
 from pipeline.nets.decoders import upsample
-from pipeline.nets.weights import initialise
 
 BINS = (2, 4, 8, 16)
 """Bins per side of the pyramid's levels."""
@@ -33,13 +30,6 @@ class ClassAwareNetwork(nn.Module):
         for layer in (self.reduce, self.classifier):
             nn.init.xavier_uniform_(layer.weight)
         self.pyramid = PyramidPooling(classes - 1) if head.pool == "gpp" else None
-
-    @classmethod
-    def initial(cls, settings: NetworkSettings, head: HeadSettings, classes: int, root: Path) -> "ClassAwareNetwork":
-        """A network to be trained, its backbone from ``settings.weights`` below ``root``."""
-        network = cls(settings, head, classes)
-        initialise(network.backbone, settings, root)
-        return network
 
     def forward(self, image: Tensor) -> Tensor:
         """Maps F (B, C, h, w), of any sign, of normalised images (B, 3, H, W)."""

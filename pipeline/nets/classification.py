@@ -1,13 +1,10 @@
 """The classification network and its class activation maps."""
 
-from pathlib import Path
-
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pipeline.config.network import NetworkSettings
 from pipeline.nets.backbones import Backbone
-from pipeline.nets.weights import initialise
 
 
 class ClassificationNetwork(nn.Module):
@@ -22,13 +19,6 @@ class ClassificationNetwork(nn.Module):
         super().__init__()
         self.backbone = Backbone(settings)
         self.classifier = nn.Conv2d(self.backbone.channels[-1], classes, 1, bias=False)
-
-    @classmethod
-    def initial(cls, settings: NetworkSettings, classes: int, root: Path) -> "ClassificationNetwork":
-        """A network to be trained, its backbone from ``settings.weights`` below ``root``."""
-        network = cls(settings, classes)
-        initialise(network.backbone, settings, root)
-        return network
 
     def forward(self, image: Tensor) -> Tensor:
         """Logits (B, C-1) of normalised images (B, 3, H, W).

@@ -21,6 +21,7 @@ from pipeline.config.runtime import RuntimeSettings
 from pipeline.data.augment import Layer
 from pipeline.data.images import load_record
 from pipeline.errors import PseudomaskError
+from pipeline.nets.backbones import fitting_side
 
 _log = logging.getLogger(__name__)
 _AHEAD = 4
@@ -71,7 +72,7 @@ class ViewMaker:
         pixels = torch.from_numpy(image).to(self.device).permute(2, 0, 1)[None].float()
         height, width = size or image.shape[:2]
         for scale in multi_scale.scales:
-            seen = (self._side(height * scale), self._side(width * scale))
+            seen = (fitting_side(height * scale, self._multiple), fitting_side(width * scale, self._multiple))
             view = (_resize(pixels, seen) - self._mean) / self._std
             if layers:
                 view = torch.cat([view, *(_layer(layer, seen).to(self.device) for layer in layers)], dim=1)
@@ -83,9 +84,6 @@ class ViewMaker:
         if self._precision == "32-true":
             return nullcontext()
         return torch.autocast(self.device.type, torch.bfloat16 if self._precision == "bf16-mixed" else torch.float16)
-
-    def _side(self, length: float) -> int:
-        return max(1, round(length / self._multiple)) * self._multiple
 
 
 def normalise(image: Tensor, settings: NetworkSettings) -> Tensor:

@@ -1,13 +1,10 @@
 """The segmentation network: a backbone and a decoder."""
 
-from pathlib import Path
-
 from torch import Tensor, nn
 
 from pipeline.config.network import NetworkSettings
 from pipeline.nets.backbones import Backbone
 from pipeline.nets.decoders import build_decoder
-from pipeline.nets.weights import initialise
 
 
 class SegmentationNetwork(nn.Module):
@@ -22,13 +19,6 @@ class SegmentationNetwork(nn.Module):
         super().__init__()
         self.backbone = Backbone(settings)
         self.decoder = build_decoder(settings, self.backbone, classes)
-
-    @classmethod
-    def initial(cls, settings: NetworkSettings, classes: int, root: Path) -> "SegmentationNetwork":
-        """A network to be trained, its backbone from ``settings.weights`` below ``root``."""
-        network = cls(settings, classes)
-        initialise(network.backbone, settings, root)
-        return network
 
     def forward(self, image: Tensor) -> Tensor:
         """Logits (B, C, h, w) at the decoder's resolution of normalised images (B, 3, H, W)."""

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import torch
@@ -12,9 +11,8 @@ from torch.nn import functional as F
 from pipeline.config.inference import MultiScaleSettings
 from pipeline.config.network import NetworkSettings
 from pipeline.errors import PseudomaskError
-from pipeline.nets.backbones import Backbone
+from pipeline.nets.backbones import Backbone, fitting_side
 from pipeline.nets.decoders import build_decoder, upsample
-from pipeline.nets.weights import initialise
 
 
 @dataclass(frozen=True)
@@ -63,20 +61,6 @@ class Student(nn.Module):
         self.decoder = build_decoder(settings, self.backbone, classes)
         self._index, self._pooling = auxiliary or -1, pooling
 
-    @classmethod
-    def initial(
-        cls,
-        settings: NetworkSettings,
-        classes: int,
-        auxiliary: int | None,
-        pooling: Literal["max", "average"],
-        root: Path,
-    ) -> "Student":
-        """A student to be trained, its backbone from ``settings.weights`` below ``root``."""
-        student = cls(settings, classes, auxiliary, pooling)
-        initialise(student.backbone, settings, root)
-        return student
-
     def forward(self, image: Tensor) -> StudentOutput:
         """Everything the losses need, of normalised images (B, 3, H, W)."""
         features = self.backbone(image)
@@ -111,8 +95,7 @@ class Student(nn.Module):
 
     def fitting(self, size: Sequence[int], scale: float) -> list[int]:
         """Sides of an image of ``size`` at ``scale`` that the backbone can take."""
-        step: int = self.backbone.multiple
-        return [max(1, round(side * scale / step)) * step for side in size]
+        return [fitting_side(side * scale, self.backbone.multiple) for side in size]
 
     def _pool(self, evidence: Tensor) -> Tensor:
         return evidence.amax((2, 3)) if self._pooling == "max" else evidence.mean((2, 3))

@@ -3,7 +3,7 @@
 import logging
 import pickle
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 from zipfile import BadZipFile
 
 import torch
@@ -20,6 +20,21 @@ _OURS = "backbone."
 _COUNTER = "num_batches_tracked"
 
 State = dict[str, Tensor]
+
+
+class WithBackbone(Protocol):
+    """A network whose backbone is trained, too."""
+
+    backbone: Backbone
+
+
+Network = TypeVar("Network", bound=WithBackbone)
+
+
+def initialised(network: Network, settings: NetworkSettings, root: Path) -> Network:
+    """The network to be trained, its backbone from ``settings.weights``; see :func:`initialise`."""
+    initialise(network.backbone, settings, root)
+    return network
 
 
 def initialise(backbone: Backbone, settings: NetworkSettings, root: Path) -> None:

@@ -103,4 +103,5 @@ class _Reader:
         folder = self._root / str(settings.scribbles)
         if (folder / f"{record.id}.png").exists():
             return read_mask(folder / f"{record.id}.png", record.id, size, self._classes)
-        return read_scribbles(folder / f"{record.id}.xml", record.id, size, self._classes, settings.size)
+        path = folder / f"{record.id}.xml"
+        return read_scribbles(path, record.id, size, self._classes, settings.size) if path.exists() else None

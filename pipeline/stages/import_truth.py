@@ -33,11 +33,10 @@ def run(settings: Settings, inputs: Inputs, outputs: Outputs, job: Job) -> None:
     """Import the masks of the manifest's images.
 
     Raises:
-        PseudomaskError: a mask is damaged, has another size than its image, or an unknown value.
+        PseudomaskError: a mask is damaged, has another size than its image, or a value or colour of no class.
     """
     manifest = Manifest.read(inputs.manifest)
-    root = data_root(job.runtime)
+    masks = import_masks(located(settings, inputs.folder), data_root(job.runtime), manifest)
     with MaskWriter(outputs.masks, manifest.classes, stage=job.name, key=job.key) as writer:
-        for image_id, mask in import_masks(located(settings, inputs.folder), root, manifest.classes):
-            if image_id in manifest.by_id:
-                writer.add(image_id, mask)
+        for image_id, mask in masks:
+            writer.add(image_id, mask)

@@ -47,7 +47,10 @@ def run(settings: Settings, inputs: Inputs, outputs: Outputs, job: Job) -> None:
     trained = {record.id for record in manifest.split(settings.among)} | set(ids)
     weak = trained - set(ids)
     if not weak:
-        raise PseudomaskError(f"all {len(ids)} images of '{settings.among}' would be labelled; lower labelled.fraction")
+        raise PseudomaskError(
+            f"no image of '{settings.among}' is left without a mask, {len(ids)} are picked; lower labelled.count or "
+            "labelled.fraction"
+        )
     _log.info("%s: %d images with masks, %d with boxes alone", job.name, len(ids), len(weak))
     splits = {**dict.fromkeys(ids, LABELLED), **dict.fromkeys(weak, WEAK)}
     records = [

@@ -17,10 +17,12 @@ from typing import Any
 from pipeline.artifacts.code import installed, packages
 from pipeline.artifacts.files import content_digest, remove_leftovers, write_text
 from pipeline.artifacts.job import Job
-from pipeline.artifacts.layout import PROVENANCE, SCRATCH, SHARDED, shard_file
+from pipeline.artifacts.layout import PROVENANCE, SCRATCH, SHARDED, SPEC, shard_file
+from pipeline.artifacts.lineage import input_paths
 from pipeline.artifacts.masks import merge_masks
 from pipeline.artifacts.scores import merge_scores
 from pipeline.artifacts.store import StageFolder
+from pipeline.config.load import validated
 from pipeline.config.runtime import RuntimeSettings
 from pipeline.errors import PseudomaskError
 from pipeline.stages.gpus import take_gpus
@@ -44,6 +46,8 @@ def run_stage(spec: Path, shard: str | None = None, merge: int | None = None, gp
         raise PseudomaskError(f"{spec} does not exist; run snakemake, or name an existing stage.json")
     keep_freed_memory()
     document = json.loads(spec.read_text())
+    if (shard, merge) != (None, None) and document["kind"] not in SHARDED:
+        raise PseudomaskError(f"stage kind '{document['kind']}' has no shards")
     if gpus and document["runtime"]["device"] != "cpu":
         take_gpus(gpus)
     folder = spec.parent
@@ -104,8 +108,6 @@ def _execute(document: dict[str, Any], folder: Path, shard: str | None) -> None:
     outputs = {name: Path(path) for name, path in document["outputs"].items()}
     part = (0, 1)
     if shard is not None:
-        if document["kind"] not in SHARDED:
-            raise PseudomaskError(f"stage kind '{document['kind']}' has no shards")
         index, _, count = shard.partition("-of-")
         part = (int(index), int(count))
         outputs = {name: Path(shard_file(str(folder), shard)) for name in outputs}
@@ -119,7 +121,12 @@ def _execute(document: dict[str, Any], folder: Path, shard: str | None) -> None:
         scratch=folder / SCRATCH,
         shard=part,
     )
-    settings = stage.Settings.model_validate(document["settings"])
+    try:
+        settings = validated(stage.Settings, document["settings"])
+    except PseudomaskError as error:
+        raise PseudomaskError(
+            f"{folder / SPEC} is of another version of this stage; run snakemake, which writes it anew: {error}"
+        ) from None
     inputs = _fill(stage.Inputs, document["inputs"])
     _check_inputs(document["inputs"])
     stage.run(settings, inputs, _fill(stage.Outputs, outputs), job)
@@ -136,10 +143,9 @@ def _fill(model: Any, values: dict[str, Any]) -> Any:
 
 def _check_inputs(inputs: dict[str, Any]) -> None:
     """Refuse weights and tables that are not what their stage wrote; stores carry checksums and say so when read."""
-    for value in inputs.values():
-        for path in map(Path, value.values() if isinstance(value, dict) else [value] if value else []):
-            if path.suffix != ".h5" and (path.parent / PROVENANCE).exists():
-                StageFolder(path.parent).check(path.name)
+    for path in map(Path, input_paths({"inputs": inputs})):
+        if path.suffix != ".h5" and (path.parent / PROVENANCE).exists():
+            StageFolder(path.parent).check(path.name)
 
 
 def _as_path(value: Any) -> Any:

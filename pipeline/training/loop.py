@@ -30,6 +30,7 @@ from pipeline.data.samples import INSIDE, collate, one_thread, seed_torch
 from pipeline.errors import PseudomaskError
 from pipeline.methods.objective import Objective
 from pipeline.nets.ema import MovingAverage
+from pipeline.nets.inference import find_device
 from pipeline.nets.synchronised import synchronise
 from pipeline.training.progress import Progress
 from pipeline.training.schedule import learning_rate
@@ -91,7 +92,7 @@ class Trainer:
         # Where SLURM is installed, Fabric recommends srun even for jobs that SLURM did not start.
         warnings.filterwarnings("ignore", "The `srun` command is available")
         self._fabric = Fabric(
-            accelerator=runtime.device,
+            accelerator=find_device(runtime).type,
             devices=runtime.devices,
             num_nodes=runtime.nodes,
             precision=runtime.precision,

@@ -1,11 +1,7 @@
-"""How far a training is: a bar on a terminal, lines in a log."""
+"""How far a training is: lines in a log."""
 
 import logging
-import sys
 import time
-
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as RichProgress
 
 _log = logging.getLogger(__name__)
 
@@ -23,23 +19,11 @@ class Progress:
     def __init__(self, name: str, first: int, steps: int, batch: int) -> None:
         self._name, self._steps, self._batch = name, steps, batch
         self._first, self._start = first, time.monotonic()
-        self._bar: RichProgress | None = None
-        if sys.stderr.isatty():
-            self._bar = RichProgress(
-                TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-            )
-            self._bar.start()
-            self._task = self._bar.add_task(name, total=steps, completed=first)
 
     def show(self, step: int, rate: float, losses: dict[str, float]) -> None:
         """Report the state after ``step`` steps."""
         seconds = (time.monotonic() - self._start) / max(1, step - self._first)
         parts = "  ".join(f"{name} {value:.4f}" for name, value in losses.items())
-        if self._bar is not None:
-            self._bar.update(self._task, completed=step, description=f"{self._name}  {parts}")
-            if step == self._steps:
-                self._bar.stop()
-            return
         left = seconds * (self._steps - step)
         _log.info(
             "%s: step %d/%d  %s  lr %.3g  %.1f images/s  %.0f min %02.0f s left",

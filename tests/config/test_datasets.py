@@ -61,7 +61,7 @@ def test_coco14_has_81_classes_and_no_image_without_an_object(coco):
     manifest, _ = import_manifest(data, coco)
     assert len(manifest.classes) == 81
     assert [record.id for record in manifest.split("train")] == ["000000000001", "000000000002"]
-    masks = dict(import_masks(data, coco))
+    masks = dict(import_masks(data, coco, manifest))
     names = manifest.classes.names
     mask = masks["000000000001"]
     assert mask.shape == (6, 10)

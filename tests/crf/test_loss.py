@@ -8,9 +8,7 @@ from pipeline.crf.loss import DenseEnergyLoss, gate
 from pipeline.crf.torch_lattice import build, features_of
 from pipeline.errors import PseudomaskError
 
-try:
-    native.library()
-except ImportError:
+if not native.is_built():
     pytest.skip("C++ engine not built", allow_module_level=True)
 
 
@@ -88,6 +86,30 @@ def test_gate_of_unknown_labels_changes_nothing():
     unknown = torch.full((2, 10, 12), 255)
     torch.testing.assert_close(loss(images, soft, labels=unknown), loss(images, soft))
     assert abs(loss(images, soft, labels=unknown * 0)) < abs(loss(images, soft))
+
+
+def test_gradient_of_a_gated_energy_is_twice_the_gated_filter():
+    images, logits = batch()
+    soft = logits.softmax(1).requires_grad_()
+    labels = torch.randint(0, 3, (2, 10, 12), generator=torch.Generator().manual_seed(1))
+    labels[:, 5:] = 255
+    region = torch.ones(2, 10, 12)
+    region[..., 9:] = 0
+    loss = DenseEnergyLoss(3, sxy=10, srgb=80, scale=1)
+    value = loss(images, soft, region, labels)
+    found = torch.autograd.grad(value, soft)[0]
+    mask, known = region[:, None].double(), (labels != 255)[:, None].double()
+    gated = gate(soft.detach(), mask, known) * loss.filter_of(images).apply((soft * mask).detach())
+    torch.testing.assert_close(value, -3 * (soft * mask * gated).sum() / 2)
+    torch.testing.assert_close(found, -3 * 2 * mask * gated / 2)
+
+
+def test_without_the_engine_the_loss_is_the_same(monkeypatch):
+    images, logits = batch()
+    loss, soft = DenseEnergyLoss(1, sxy=10, srgb=80), logits.softmax(1)
+    expected = loss(images, soft)
+    monkeypatch.setattr(native, "is_built", lambda: False)
+    torch.testing.assert_close(loss(images, soft), expected, rtol=1e-4, atol=1e-4)
 
 
 def test_wrong_input_is_named():

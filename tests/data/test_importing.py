@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 from pipeline.artifacts.boxes import Box
+from pipeline.artifacts.files import DigestCache
 from pipeline.config.classes import ClassTable
 from pipeline.config.data import DataSettings
 from pipeline.data.importing import import_boxes, import_manifest, import_masks, source_files
@@ -45,7 +46,7 @@ def settings(**changes):
 def test_voc_is_read(voc, tags):
     manifest, _ = import_manifest(settings(tags=tags), voc)
     assert [(r.id, r.height, r.width, r.tags) for r in manifest] == [("a", 20, 30, (1,)), ("b b", 20, 30, (1, 2))]
-    assert dict(import_masks(settings(), voc))["a"][2, 3] == 1
+    assert dict(import_masks(settings(), voc, manifest))["a"][2, 3] == 1
     boxes = import_boxes(settings(), voc, manifest)
     assert boxes["a"] == [Box(1, (3, 2, 9, 8))]
     assert boxes["b b"] == [Box(1, (3, 2, 9, 8)), Box(2, (10, 10, 12, 12))]
@@ -61,6 +62,25 @@ def test_source_files_are_those_that_are_read(voc):
     assert names("boxes") == ["ImageSets/train.txt", "Annotations/a.xml", "Annotations/b b.xml"]
     assert names("masks") == ["ImageSets/train.txt", "SegmentationClass/a.png", "SegmentationClass/b b.png"]
     assert "SegmentationClass/a.png" in names("images", tags="masks")
+
+
+@pytest.mark.parametrize("what", ["images", "masks", "boxes"])
+def test_what_may_be_missing_stops_no_planning(voc, what, tmp_path):
+    cache = DigestCache(tmp_path / "digests.sqlite")
+
+    def plan(**changes):
+        return cache.digests(source_files(settings(**changes), voc, what))
+
+    (voc / "SegmentationClass/a.png").unlink()
+    plan()
+    no_jpeg(voc)
+    (voc / "Annotations/a.xml").unlink()
+    if what != "masks":
+        with pytest.raises(PseudomaskError, match="does not exist"):
+            plan()
+    plan(bad_items="set_aside")
+    manifest, _ = import_manifest(settings(bad_items="set_aside"), voc)
+    assert set(dict(import_masks(settings(), voc, manifest))) == {"b b"}
 
 
 def corrupt_jpeg(voc):
@@ -125,22 +145,24 @@ def test_bad_id_lists_are_named(voc, text, message):
     ],
 )
 def test_bad_masks_are_named(voc, mask, message, tmp_path):
+    manifest, _ = import_manifest(settings(), voc)
     Image.fromarray(mask).save(voc / "SegmentationClass/a.png")
     if message is None:  # an out-of-range index is found where masks are stored
         from pipeline.artifacts.masks import MaskWriter
 
         with pytest.raises(PseudomaskError, match="'a' holds value 9"), MaskWriter(tmp_path / "m.h5", CLASSES) as out:
-            for image_id, found in import_masks(settings(), voc):
+            for image_id, found in import_masks(settings(), voc, manifest):
                 out.add(image_id, found)
         return
     with pytest.raises(PseudomaskError, match=rf"'a'.*{message}"):
-        dict(import_masks(settings(), voc))
+        dict(import_masks(settings(), voc, manifest))
 
 
 def test_rgb_masks_in_class_colours_are_translated(voc):
-    before = dict(import_masks(settings(), voc))["b b"]
+    manifest, _ = import_manifest(settings(), voc)
+    before = dict(import_masks(settings(), voc, manifest))["b b"]
     Image.fromarray(CLASSES.palette[before]).save(voc / "SegmentationClass/b b.png")
-    np.testing.assert_array_equal(dict(import_masks(settings(), voc))["b b"], before)
+    np.testing.assert_array_equal(dict(import_masks(settings(), voc, manifest))["b b"], before)
 
 
 @pytest.mark.parametrize("text", ["id,tags\na,cat\nb b,dog;cat\n", "id,cat,dog\na,1,0\nb b,1,1\n"])
@@ -207,11 +229,15 @@ def test_coco_is_read(tmp_path):
     manifest, _ = import_manifest(data, tmp_path)
     assert manifest.classes.names == ("background", "dog", "brush")
     assert manifest.records[0].tags == (1, 2)
-    mask = dict(import_masks(data, tmp_path))["7"]
+    mask = dict(import_masks(data, tmp_path, manifest))["7"]
     assert mask[3, 3] == 1
     assert mask[1, 4] == 2  # column-major run: pixel 41 is row 1 of column 4
     assert mask[9, 11] == 1  # the crowd, where nothing else is
     assert import_boxes(data, tmp_path, manifest) == {"7": [Box(1, (2, 2, 6, 6)), Box(2, (4, 1, 5, 2))]}
+    twice = data.model_copy(update={"splits": {"train": "train.json", "again": "train.json"}})
+    shared, _ = import_manifest(twice, tmp_path)
+    assert shared.records[0].splits == ("train", "again")
+    assert [image_id for image_id, _ in import_masks(twice, tmp_path, shared)] == ["7"]
     renamed = data.model_copy(
         update={"classes": ClassTable(names=("background", "hound")), "aliases": {"dog": "hound"}}
     )

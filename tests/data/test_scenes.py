@@ -38,7 +38,7 @@ def test_the_voc_layout_reads_back_exactly(tmp_path):
         splits={split: f"ImageSets/{split}.txt" for split in SETTINGS.counts},
     )
     manifest, problems = import_manifest(data, tmp_path)
-    masks = dict(import_masks(data, tmp_path))
+    masks = dict(import_masks(data, tmp_path, manifest))
     assert not problems
     assert [len(manifest.split(split)) for split in ("train", "val")] == [6, 3]
     for record in manifest:

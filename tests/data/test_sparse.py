@@ -45,7 +45,7 @@ def test_clicks_outside_and_bad_files_are_named(tmp_path):
     with pytest.raises(PseudomaskError, match="does not exist"):
         read_clicks(tmp_path / "c.json", CLASSES)
     (tmp_path / "c.json").write_text('{"a": [{"x": 1, "y": 1, "cls": 9}]}')
-    with pytest.raises(PseudomaskError, match="'a' has class 9"):
+    with pytest.raises(PseudomaskError, match="'a' has a click of class 9"):
         read_clicks(tmp_path / "c.json", CLASSES)
     (tmp_path / "c.json").write_text('{"a": [{"x": 1}]}')
     with pytest.raises(PseudomaskError, match="is no click file"):

@@ -5,7 +5,7 @@ from pipeline.config.classes import ClassTable
 from pipeline.config.evaluation import Protocol
 from pipeline.errors import PseudomaskError
 from pipeline.evaluation.boundary import boundary_counts
-from pipeline.evaluation.confusion import centre_crop, confusion_matrix
+from pipeline.evaluation.confusion import centre_crop, confusion_of, joint_counts
 from pipeline.evaluation.measure import measure
 from pipeline.evaluation.metrics import mean_iou, per_class
 from pipeline.evaluation.table import markdown
@@ -27,15 +27,15 @@ def test_confusion_equals_counting_pixel_by_pixel(ignored_as):
         if t == 255 or (p == 255 and ignored_as == "excluded"):
             continue
         expected[t, 0 if p == 255 else p] += 1
-    np.testing.assert_array_equal(confusion_matrix(truth, predicted, 4, 255, ignored_as), expected)
+    np.testing.assert_array_equal(confusion_of(joint_counts(truth, predicted), 4, 255, ignored_as), expected)
 
 
 def test_bad_predictions_are_named():
     truth, predicted = pair()
     with pytest.raises(PseudomaskError, match=r"holds value 2; allowed: 0\.\.1 and 255"):
-        confusion_matrix(truth, predicted, 2, 255, "background")
+        confusion_of(joint_counts(truth, predicted), 2, 255, "background")
     with pytest.raises(PseudomaskError, match=r"the mask is \(8, 11\)"):
-        confusion_matrix(truth, predicted[:8], 4, 255, "background")
+        confusion_of(joint_counts(truth, predicted[:8]), 4, 255, "background")
 
 
 def test_scores_by_hand_and_absent_classes():

@@ -7,7 +7,7 @@ import torch
 from pipeline.artifacts.scores import Scores
 from pipeline.config.background import BackgroundSettings, LabelSettings
 from pipeline.config.refine import ParSettings
-from pipeline.evaluation.confusion import confusion_matrix
+from pipeline.evaluation.confusion import confusion_of, joint_counts
 from pipeline.refine import par
 from pipeline.refine.background import find_threshold, normalise, resize_scores, with_background
 from pipeline.refine.labels import label_mask
@@ -131,5 +131,5 @@ def test_the_search_equals_labelling_at_each_threshold():
         for scores, truth in pairs:
             # Equal to the threshold counts as foreground in the search, so the mask is made just below it.
             mask = label_mask(scores, LabelSettings(), threshold - 1e-3, 255)
-            expected += confusion_matrix(truth, mask, 4, 255, "background")
+            expected += confusion_of(joint_counts(truth, mask), 4, 255, "background")
         np.testing.assert_array_equal(search.confusion(threshold), expected)

@@ -12,7 +12,7 @@ from pipeline.artifacts.manifest import Manifest
 from pipeline.artifacts.masks import MaskStore
 from pipeline.artifacts.scores import ScoreStore
 from pipeline.errors import PseudomaskError
-from pipeline.evaluation.confusion import confusion_matrix
+from pipeline.evaluation.confusion import confusion_of, joint_counts
 from pipeline.evaluation.metrics import mean_iou
 from pipeline.report.gallery import Sources, last_column, make_gallery
 
@@ -76,7 +76,7 @@ def test_facts_are_those_of_the_masks_in_full_size(scenes):
     made = gallery(scenes, side=40)
     for number in range(70):
         truth, mask = scenes.truth(number), scenes.refined(number)
-        expected = mean_iou(confusion_matrix(truth, mask, 4, 255, "background"))
+        expected = mean_iou(confusion_of(joint_counts(truth, mask), 4, 255, "background"))
         assert made.columns["pseudo-mask"].iou[number] == pytest.approx(expected)
         assert made.document["stores"]["pseudo-mask"]["iou"][number] == round(1000 * expected)
         assert made.document["stores"]["truth"]["ignored"][number] == round(1000 / 24)

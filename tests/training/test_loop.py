@@ -102,10 +102,16 @@ def test_workers_change_nothing(manifest, tmp_path):
 
 
 def test_the_curve_has_the_means_and_the_last_step(manifest, tmp_path):
-    train(manifest, tmp_path / "a")
-    rows = list(csv.DictReader((tmp_path / "a/curves.csv").open()))
+    rows, each = [], []
+    for name, found, every in (("a", rows, 4), ("each", each, 1)):
+        train(manifest, tmp_path / name, log_every=every)
+        with (tmp_path / name / "curves.csv").open() as stream:
+            found += csv.DictReader(stream)
     assert [int(row["step"]) for row in rows] == [4, 8, 9]
     assert set(rows[0]) == {"step", "lr", "tags", "size"}
+    for row, steps in zip(rows, (each[:4], each[4:8], each[8:]), strict=True):
+        for part in ("tags", "size"):
+            assert float(row[part]) == pytest.approx(sum(float(step[part]) for step in steps) / len(steps), rel=1e-6)
 
 
 def test_a_loss_that_is_not_finite_stops_with_step_and_parts(manifest, tmp_path):

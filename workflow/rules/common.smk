@@ -6,6 +6,7 @@ from pathlib import Path
 from pipeline.artifacts.layout import (
     LOG,
     PROVENANCE,
+    SHARDED,
     SPEC,
     STAGE_FILES,
     shard_file,
@@ -18,7 +19,7 @@ from pipeline.config.load import load_run, published_rows
 from pipeline.config.public_weights import weights_file
 from pipeline.config.training import TrainStage
 from pipeline.data.images import data_root
-from pipeline.data.importing import source_files, split_ids
+from pipeline.data.importing import source_files
 from pipeline.errors import PseudomaskError
 from snakemake.exceptions import WorkflowError
 from snakemake.settings.types import DeploymentMethod
@@ -68,15 +69,6 @@ def data_sources(what, data=None):
     return {"sources": build(source_files, data, ROOT, what), "source_root": ROOT}
 
 
-def proposal_files(settings, source, ids):
-    """The user's files that proposals of a source are made from, beside images."""
-    if source == "mcg":
-        return [ROOT / settings.mcg.folder / f"{image_id}.mat" for image_id in ids]
-    if source == "grouping" and settings.grouping.edges is not None:
-        return [ROOT / settings.grouping.edges / f"{image_id}.png" for image_id in ids]
-    return []
-
-
 def weight_sources(settings):
     """The file of initial weights, whose content enters the key."""
     path = build(weights_file, settings.network, ROOT)
@@ -102,6 +94,11 @@ def threshold_search(name, maps):
 def file_of(kind, name):
     """Path of a file of any stage of a kind, with the wildcard `key`."""
     return f"store/{kind}/{{key}}/{name}"
+
+
+def sharded(output):
+    """Constraint of the wildcard `kind`: sharded stages with this output."""
+    return "|".join(sorted(kind for kind in SHARDED if output in STAGE_FILES[kind]))
 
 
 def outputs_of(kind, **flags):
@@ -177,9 +174,18 @@ def inputs_of(wildcards):
     return [ancient(path) for path in found.input_files]
 
 
+NO_KEY = "none"
+claimed = set()
+
+
 def only(*stages):
-    """Constraint of the wildcard `key`: a rule makes these stages."""
-    return "|".join(added.key for added in stages)
+    """Constraint of the wildcard `key`: a rule makes these stages, but for those that an earlier rule makes.
+
+    Stages of equal settings and inputs share a key, and only one rule may make a file.
+    """
+    own = {added.key for added in stages} - claimed
+    claimed.update(own)
+    return "|".join(sorted(own)) or NO_KEY
 
 
 def shards_of(folder):
@@ -191,9 +197,6 @@ def shards_of(folder):
 def what_is_kept(run):
     """What a user is told when a job failed."""
     return f"Finished stages are kept; run again to go on. Logs: results/{run}/<stage>/log.txt"
-
-
-NO_KEY = "none"
 
 
 def final_outputs():

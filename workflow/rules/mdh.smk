@@ -8,6 +8,7 @@ from pipeline.config.proposals import (
     GroupingStage,
     McgStage,
 )
+from pipeline.proposals.files import proposal_files
 
 
 include: "data.smk"
@@ -15,7 +16,6 @@ include: "boxes.smk"
 
 
 boxed = {"manifest": manifest, "boxes": boxes["boxes"]}
-ids = [] if cfg.data.source == "scenes" else split_ids(cfg.data, ROOT / cfg.data.root)
 labelled = stage(
     "labelled",
     "pick_labelled",
@@ -37,7 +37,7 @@ for source in cfg.proposals.sources:
         kind,
         model(split=cfg.split, **getattr(cfg.proposals, source).model_dump()),
         boxed,
-        sources=proposal_files(cfg.proposals, source, ids),
+        sources=build(proposal_files, cfg.proposals, source, cfg.data, ROOT),
         source_root=ROOT,
     )
 masks, rows, assembled = {}, [], []

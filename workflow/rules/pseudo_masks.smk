@@ -42,7 +42,7 @@ if cfg.refine.irn is not None:
             ),
         },
         modules=["pipeline.methods.irn"],
-        **weight_sources(irn.model),
+        **({} if irn.model.start == "classifier" else weight_sources(irn.model)),
     )
     walk = stage(
         "irn_walk",

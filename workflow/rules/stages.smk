@@ -294,23 +294,24 @@ rule merge_masks:
     input:
         lambda wildcards: shards_of(f"store/{wildcards.kind}/{wildcards.key}"),
     output:
-        masks="store/{kind}/{key}/masks.h5",
-        provenance="store/{kind}/{key}/provenance.json",
+        masks=file_of("{kind}", STAGE_FILES["refine_crf"]["masks"]),
+        provenance=file_of("{kind}", PROVENANCE),
     log:
-        "store/{kind}/{key}/log.txt",
+        file_of("{kind}", LOG),
     wildcard_constraints:
-        kind="refine_crf|label_irn|propose_grabcut|propose_groups|propose_mcg",
+        kind=sharded("masks"),
     conda:
         "../../envs/data.yaml"
     params:
         parts=cfg.runtime.shards,
+        spec=file_of("{kind}", SPEC),
     shell:
-        "pseudomask stage store/{wildcards.kind}/{wildcards.key}/stage.json --merge {params.parts} 2>&1 | tee {log:q}"
+        "pseudomask stage {params.spec} --merge {params.parts} 2>&1 | tee {log:q}"
 
 
 use rule merge_masks as merge_scores with:
     output:
-        scores="store/{kind}/{key}/scores.h5",
-        provenance="store/{kind}/{key}/provenance.json",
+        scores=file_of("{kind}", STAGE_FILES["infer_cams"]["scores"]),
+        provenance=file_of("{kind}", PROVENANCE),
     wildcard_constraints:
-        kind="infer_cams|infer_scores|refine_par|walk_irn",
+        kind=sharded("scores"),

@@ -1,6 +1,6 @@
 """Settings of ASDT: a classifier, the network of teachers and student, its masks, a final segmenter."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -30,6 +30,11 @@ class PseudoMaskSettings(Settings):
 class Config(RunConfig):
     """Configuration of method ``asdt``."""
 
+    decided: ClassVar[tuple[str, ...]] = (
+        *(*RunConfig.decided, "cams.split", "cams.branch"),
+        *("pseudo_masks.inference.split", "pseudo_masks.inference.branch"),
+    )
+
     method: Literal["asdt"]
     split: str = Field(default="train", description="split to train on, several joined by +")
     extra: ExtraSettings | None = Field(default=None, description="further images that show one class each; null: none")
@@ -47,8 +52,6 @@ class Config(RunConfig):
 
     @model_validator(mode="after")
     def _parts_fit(self) -> "Config":
-        if self.data.masks is None and self.threshold is not None:
-            raise ValueError("without true masks (data.masks: null) set threshold: null")
         if (self.model.start == "classifier") != (self.classifier is not None):
             raise ValueError("model.start: classifier and the section `classifier` need each other")
         if self.pseudo_masks.output not in self.outputs:

@@ -1,6 +1,6 @@
 """Settings of DuPL: one training of two students; the better one may feed a final segmenter."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -23,6 +23,11 @@ class FinalSettings(Settings):
 class Config(RunConfig):
     """Configuration of method ``dupl``."""
 
+    decided: ClassVar[tuple[str, ...]] = (
+        *(*RunConfig.decided, "cams.split", "cams.branch"),
+        *("final.masks.split", "final.masks.branch"),
+    )
+
     method: Literal["dupl"]
     split: str = Field(default="train", description="split to train on, several joined by +")
     model: DuplSettings
@@ -38,8 +43,8 @@ class Config(RunConfig):
 
     @model_validator(mode="after")
     def _parts_fit(self) -> "Config":
-        if self.data.masks is None and (self.threshold is not None or self.choose_on is not None):
-            raise ValueError("without true masks (data.masks: null) set threshold: null and choose_on: null")
+        if self.data.masks is None and self.choose_on is not None:
+            raise ValueError("without true masks (data.masks: null) set choose_on: null")
         return self
 
     @property

@@ -1,6 +1,6 @@
 """Settings of MDH: boxes to proposals, AnnNet with box priors, pseudo-masks in rounds, SegNet."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -34,7 +34,7 @@ class ProposalSettings(Settings):
         return self
 
 
-class PseudoMaskSettings(Settings):
+class RoundLabelSettings(Settings):
     """How AnnNet labels the images without masks (Eq. 3)."""
 
     tau: float = Field(default=0.9, ge=0, lt=1, description="least probability of a label; others are ignored")
@@ -63,6 +63,8 @@ class FinetuneSettings(Settings):
 class Config(RunConfig):
     """Configuration of method ``mdh``."""
 
+    decided: ClassVar[tuple[str, ...]] = (*RunConfig.decided, "pseudo.inference.split")
+
     method: Literal["mdh"]
     split: str = Field(default="train", description="split to train on, several joined by +; all its images have boxes")
     labelled: LabelledSettings = Field(
@@ -70,7 +72,7 @@ class Config(RunConfig):
     )
     proposals: ProposalSettings = ProposalSettings()
     annnet: MdhSettings = Field(description="the network that makes pseudo-masks")
-    pseudo: PseudoMaskSettings = PseudoMaskSettings()
+    pseudo: RoundLabelSettings = RoundLabelSettings()
     segnet: MdhSettings = Field(description="the final network")
     rounds: int = Field(default=1, ge=1, le=9, description="AnnNets, each learning from the pseudo-masks before")
     segnets: Literal["last", "all"] = Field(default="all", description="rounds that get a SegNet (Table 6: all)")

@@ -1,6 +1,6 @@
 """Settings of Seminar learning: clicks or scribbles, an ancillary model, a chain of primary models."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -12,6 +12,8 @@ from pipeline.config.seminar import PseudoLabelSettings, SeminarSettings
 
 class Config(RunConfig):
     """Configuration of method ``seminar``."""
+
+    decided: ClassVar[tuple[str, ...]] = (*RunConfig.decided, "heterogeneous.split")
 
     method: Literal["seminar"]
     split: str = Field(default="train", description="split to train on, several joined by +")
