@@ -57,7 +57,7 @@ lint: setup  ## style, layers, workflow
 types: setup  ## mypy strict
 	$(BIN)/mypy
 
-check: lint types test  ## all of the above
+check: lint types test  ## lint, types and tests
 
 format: setup  ## rewrite files in the project's style
 	$(BIN)/ruff check --fix .

@@ -100,6 +100,9 @@ def export(
     branch: Annotated[
         int | None, typer.Option(help="for onnx and pt2: which network of a file with several, from 0")
     ] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(help="for png and h5: an image id, may be given several times; default: all")
+    ] = None,
 ) -> None:
     """Write masks, or a trained network, in another format."""
     if to is Format.card:
@@ -124,7 +127,8 @@ def export(
     elif to is Format.voc:
         typer.echo(f"{to_voc(store, target)} masks in {target}")
     else:
-        typer.echo(f"{(to_png if to is Format.png else to_h5)(store, target)} masks in {target}")
+        count = (to_png if to is Format.png else to_h5)(store, target, only or store.ids)
+        typer.echo(f"{count} masks in {target}")
 
 
 @imports.command()
@@ -311,8 +315,8 @@ def crf(
 ) -> None:
     """Refine the scores of one image by a dense CRF."""
     import numpy as np
-    from PIL import Image
 
+    from pipeline.artifacts.export import palette_image
     from pipeline.artifacts.files import atomic_path
     from pipeline.artifacts.scores import ScoreStore
     from pipeline.config.background import BackgroundSettings
@@ -326,10 +330,8 @@ def crf(
     values, classes = with_background(store[image_id], BackgroundSettings(), threshold)
     settings = validated(CrfSettings, {"preset": preset})
     refined = dense_crf(read_image(image, image_id), normalise(values), settings)
-    picture = Image.fromarray(classes.astype(np.uint8)[refined.argmax(0)])
-    picture.putpalette(store.classes.palette.ravel().tolist())
     with atomic_path(target) as temporary:
-        picture.save(temporary, format="PNG")
+        palette_image(classes.astype(np.uint8)[refined.argmax(0)], store.classes).save(temporary, format="PNG")
 
 
 @app.command()

@@ -25,7 +25,7 @@ class Finding:
 def examine() -> Iterator[Finding]:
     """Findings in the order a user wants to read them."""
     supported = (3, 11) <= sys.version_info[:2] <= (3, 13)
-    text = f"{sys.version.split()[0]}" + ("" if supported else "; use 3.11, 3.12 or 3.13")
+    text = sys.version.split()[0] + ("" if supported else "; use 3.11, 3.12 or 3.13")
     yield Finding("ok" if supported else "fail", "Python", text)
     for name in _PACKAGES:
         try:

@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 from torch import nn
 
+from pipeline.artifacts.export import palette_image
 from pipeline.artifacts.files import atomic_path
 from pipeline.config.crf import CrfSettings
 from pipeline.config.inference import InferenceSettings
@@ -98,10 +99,8 @@ def predict(
             chosen = dense_crf(image, normalise(chosen), crf)
         mask = present.astype(np.uint8)[chosen.argmax(0)]
         target = folder / f"{path.stem}.png"
-        picture = Image.fromarray(mask)
-        picture.putpalette(classes.palette.ravel().tolist())
         with atomic_path(target) as temporary:
-            picture.save(temporary)
+            palette_image(mask, classes).save(temporary)
         if overlays:
             with atomic_path(folder / f"{path.stem}.overlay.jpg") as temporary:
                 Image.fromarray(overlay(image, mask, classes)).save(temporary, quality=90)

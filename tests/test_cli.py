@@ -10,6 +10,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from pipeline.artifacts.masks import MaskStore, MaskWriter
+from pipeline.artifacts.scores import ScoreWriter
 from pipeline.cli import app
 from pipeline.config.classes import ClassTable
 from pipeline.config.load import load_run, read_yaml
@@ -52,8 +53,40 @@ def test_export_and_import_masks(masks, tmp_path):
     np.testing.assert_array_equal(MaskStore(tmp_path / "b.h5")["a"], np.eye(8))
 
 
+def test_export_takes_the_images_asked_for(tmp_path):
+    with MaskWriter(tmp_path / "m.h5", CLASSES, stage="s") as writer:
+        for image_id in ("a", "b", "c"):
+            writer.add(image_id, np.eye(8, dtype=np.uint8))
+    some = ["--only", "a", "--only", "c"]
+    assert run(app, ["export", str(tmp_path / "m.h5"), str(tmp_path / "png"), *some]).output.startswith("2 masks")
+    assert sorted(path.name for path in (tmp_path / "png").iterdir()) == ["a.png", "c.png"]
+    run(app, ["export", str(tmp_path / "m.h5"), str(tmp_path / "some.h5"), "--to", "h5", *some])
+    assert set(MaskStore(tmp_path / "some.h5").ids) == {"a", "c"}
+
+
 def test_evaluate_against_itself_is_perfect(masks):
     assert "mean IoU 100.00 %" in run(app, ["evaluate", masks, masks]).output
+
+
+def test_evaluate_refuses_other_classes(masks, tmp_path):
+    with MaskWriter(tmp_path / "dogs.h5", ClassTable(names=("background", "dog")), stage="s") as writer:
+        writer.add("a", np.eye(8, dtype=np.uint8))
+    done = run(app, ["evaluate", masks, str(tmp_path / "dogs.h5")])
+    assert "has the classes background, cat, " in str(done.exception)
+    assert isinstance(done.exception, PseudomaskError)
+
+
+def test_the_crf_of_one_image_is_written_where_it_is_wanted(tmp_path):
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)).save(tmp_path / "a.png")
+    with ScoreWriter(tmp_path / "s.h5", CLASSES, "cam", stage="s") as writer:
+        writer.add("a", np.eye(8, dtype=np.float32)[None], np.array([1]), (8, 8))
+    target = tmp_path / "new/mask.png"
+    command = ["crf", str(tmp_path / "a.png"), str(tmp_path / "s.h5"), "a", str(target)]
+    done = run(app, [*command, "--preset", "foo"])
+    assert isinstance(done.exception, PseudomaskError)
+    assert "preset" in str(done.exception)
+    assert run(app, command).exit_code == 0
+    assert Image.open(target).size == (8, 8)
 
 
 def test_a_mistake_is_one_line_without_traceback(tmp_path):
@@ -110,6 +143,17 @@ def test_own_images_become_a_data_set(tmp_path, monkeypatch):
     done = run(app, ["import", "csv", "--images", "photos", "--table", "tags.csv", "--name", "mine"])
     assert isinstance(done.exception, PseudomaskError)
     assert "'nobody'" in str(done.exception)
+    for text, said in (
+        ("id,tags\np 1\n", "names no class"),
+        ("id,tags\na,cat\na,dog\n", "line 3: id 'a' is listed twice"),
+    ):
+        (tmp_path / "tags.csv").write_text(text)
+        done = run(app, ["import", "csv", "--images", "photos", "--table", "tags.csv", "--name", "mine"])
+        assert isinstance(done.exception, PseudomaskError)
+        assert said in str(done.exception)
+    (tmp_path / "tags.csv").unlink()
+    done = run(app, ["import", "csv", "--images", "photos", "--table", "tags.csv", "--name", "mine"])
+    assert "tags.csv does not exist" in str(done.exception)
 
 
 def test_own_images_of_several_kinds_are_named_whole_and_none_need_be_kept_back(tmp_path, monkeypatch):
@@ -118,6 +162,7 @@ def test_own_images_of_several_kinds_are_named_whole_and_none_need_be_kept_back(
     (tmp_path / "photos").mkdir()
     for name in ("a.png", "b.jpg"):
         Image.new("RGB", (9, 7)).save(tmp_path / "photos" / name)
+    (tmp_path / "photos/a.txt").write_text("no image")
     command = ["import", "csv", "--images", "photos", "--table", "tags.csv", "--name", "mine", "--val", "0"]
     (tmp_path / "tags.csv").write_text("id,tags\na,cat\nb,cat\n")
     assert "such as a.png" in str(run(app, command).exception)

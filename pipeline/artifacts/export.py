@@ -4,12 +4,13 @@ import gzip
 import io
 import json
 import tarfile
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from pipeline.artifacts.files import atomic_path, write_text
@@ -26,18 +27,20 @@ def file_name(image_id: str) -> str:
     return "%2E" + name[1:] if name.startswith(".") else name
 
 
-def to_png(store: MaskStore, folder: Path, ids: Iterable[str] | None = None) -> int:
-    """Write palette PNGs named by image id; returns how many."""
+def palette_image(mask: NDArray[np.uint8], classes: ClassTable) -> Image.Image:
+    """A mask (H, W) as a picture of class indices in the colours of the classes."""
+    picture = Image.fromarray(mask)
+    picture.putpalette(classes.palette.ravel().tolist())
+    return picture
+
+
+def to_png(store: MaskStore, folder: Path, ids: Sequence[str]) -> int:
+    """Write the masks of some images as palette PNGs named by image id; returns how many."""
     folder.mkdir(parents=True, exist_ok=True)
-    palette = store.classes.palette.ravel().tolist()
-    count = 0
-    for image_id in ids or store.ids:
-        picture = Image.fromarray(store[image_id])
-        picture.putpalette(palette)
+    for image_id in ids:
         with atomic_path(folder / f"{file_name(image_id)}.png") as temporary:
-            picture.save(temporary)
-        count += 1
-    return count
+            palette_image(store[image_id], store.classes).save(temporary)
+    return len(ids)
 
 
 def to_voc(store: MaskStore, target: Path) -> int:
@@ -48,7 +51,6 @@ def to_voc(store: MaskStore, target: Path) -> int:
     Raises:
         PseudomaskError: a mask has pixels without a label, which the server refuses.
     """
-    palette = store.classes.palette.ravel().tolist()
     with (
         atomic_path(target) as temporary,
         temporary.open("wb") as stream,
@@ -60,10 +62,8 @@ def to_voc(store: MaskStore, target: Path) -> int:
                 raise PseudomaskError(
                     f"the mask of '{image_id}' has pixels without a label; the server wants a class for each"
                 )
-            picture = Image.fromarray(mask)
-            picture.putpalette(palette)
             content = io.BytesIO()
-            picture.save(content, "PNG")
+            palette_image(mask, store.classes).save(content, "PNG")
             member = tarfile.TarInfo(f"{_VOC_FOLDER}/{image_id}.png")
             member.size = content.tell()
             content.seek(0)
@@ -136,10 +136,9 @@ def to_coco(store: MaskStore, target: Path) -> int:
     return len(annotations)
 
 
-def to_h5(store: MaskStore, target: Path, ids: Iterable[str] | None = None) -> int:
+def to_h5(store: MaskStore, target: Path, ids: Sequence[str]) -> int:
     """Write a mask store with some of the images; returns how many."""
-    chosen = list(ids or store.ids)
     with MaskWriter(target, store.classes, **{"stage": store.facts.get("stage", "export")}) as writer:
-        for image_id in chosen:
+        for image_id in ids:
             writer.add(image_id, store[image_id])
-    return len(chosen)
+    return len(ids)

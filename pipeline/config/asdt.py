@@ -1,16 +1,13 @@
 """Settings of ASDT: a class-teacher, a segmentation teacher and their student, in one network."""
 
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field, model_validator
 
-from pipeline.config.base import Settings
+from pipeline.config.base import Scale, Settings, Share
 from pipeline.config.crf import CrfSettings
 from pipeline.config.network import NetworkSettings
 from pipeline.config.training import TrainingSettings
-
-Share = Annotated[float, Field(gt=0, lt=1)]
-Scale = Annotated[float, Field(gt=0, le=4)]
 
 
 class ReliableSettings(Settings):

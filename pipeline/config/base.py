@@ -1,6 +1,12 @@
 """The base of every settings model."""
 
-from pydantic import BaseModel, ConfigDict
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Share = Annotated[float, Field(gt=0, lt=1)]
+Scale = Annotated[float, Field(gt=0, le=8)]
+"""Factor on the size of an image."""
 
 
 class Settings(BaseModel):

@@ -8,17 +8,17 @@ from pipeline.config.base import Settings
 from pipeline.config.network import NetworkSettings
 from pipeline.config.training import TrainingSettings
 
-Share = Annotated[float, Field(ge=0, le=1)]
+Probability = Annotated[float, Field(ge=0, le=1)]
 
 
 class MixSettings(Settings):
     """Objects of one image of the batch are pasted into another."""
 
-    probability: Share = Field(default=0.5, description="of an image getting something pasted")
+    probability: Probability = Field(default=0.5, description="of an image getting something pasted")
     own_from_step: int = Field(
         default=0, ge=0, description="from this step on mixtures bear the networks' own labels (code: after 2 epochs)"
     )
-    confidence: Share = Field(default=0.95, description="probability above which own labels are trusted")
+    confidence: Probability = Field(default=0.95, description="probability above which own labels are trusted")
     boundary_size: int = Field(default=1, ge=1, description="pixels to each side of a pasted region's edge")
     boundary_weight: float = Field(default=0.2, ge=0, description="extra weight of trusted labels there")
 
@@ -26,10 +26,12 @@ class MixSettings(Settings):
 class StrongSettings(Settings):
     """Changes of colour after mixing."""
 
-    jitter: Share = Field(default=0.8, description="probability of other brightness, contrast, saturation and hue")
+    jitter: Probability = Field(
+        default=0.8, description="probability of other brightness, contrast, saturation and hue"
+    )
     strength: float = Field(default=0.5, ge=0, lt=1, description="factors 1 +- this; hue turns by half of it at most")
-    grey: Share = Field(default=0.2, description="probability of a grey image")
-    blur: Share = Field(default=0.5, description="probability of a blur of 0.1 to 2 pixels' deviation")
+    grey: Probability = Field(default=0.2, description="probability of a grey image")
+    blur: Probability = Field(default=0.5, description="probability of a blur of 0.1 to 2 pixels' deviation")
 
 
 class CotrainingSettings(Settings):

@@ -1,16 +1,14 @@
 """Settings of DuPL: two students, thresholds that fall, filtered labels, consistency."""
 
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field, model_validator
 
-from pipeline.config.base import Settings
+from pipeline.config.base import Settings, Share
 from pipeline.config.inference import MultiScaleSettings
 from pipeline.config.network import NetworkSettings
 from pipeline.config.refine import ParSettings
 from pipeline.config.training import TrainingSettings
-
-Share = Annotated[float, Field(gt=0, lt=1)]
 
 
 class DiscrepancySettings(Settings):

@@ -4,9 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from pipeline.config.base import Settings
-
-Scale = Annotated[float, Field(gt=0, le=8)]
+from pipeline.config.base import Scale, Settings
 
 
 class MultiScaleSettings(Settings):

@@ -1,15 +1,13 @@
 """Settings of KTSE's classification: class-aware features, simulated erasing, self-supervision, alignment."""
 
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
-from pipeline.config.base import Settings
-from pipeline.config.network import NetworkSettings
+from pipeline.config.base import Settings, Share
+from pipeline.config.network import NetworkSettings, Undecoded
 from pipeline.config.refine import ParSettings
 from pipeline.config.training import TrainingSettings
-
-Share = Annotated[float, Field(gt=0, lt=1)]
 
 
 class HeadSettings(Settings):
@@ -106,7 +104,7 @@ class MgaSettings(Settings):
 class KtseSettings(Settings):
     """The classification network and its losses; each part is left out by null."""
 
-    network: NetworkSettings = NetworkSettings()
+    network: Undecoded = NetworkSettings()
     training: TrainingSettings = TrainingSettings()
     lr_scale: float = Field(default=1.0, gt=0, description="factor on the learning rate of the head")
     head: HeadSettings = HeadSettings()
@@ -117,13 +115,6 @@ class KtseSettings(Settings):
     sie: SieSettings | None = SieSettings()
     ssr: SsrSettings | None = SsrSettings()
     mga: MgaSettings | None = MgaSettings()
-
-    @field_validator("network")
-    @classmethod
-    def _no_decoder(cls, network: NetworkSettings) -> NetworkSettings:
-        if network.decoder != "none":
-            raise ValueError(f"a classifier has no decoder; found '{network.decoder}', allowed: 'none'")
-        return network
 
     @model_validator(mode="after")
     def _parts_fit(self) -> "KtseSettings":

@@ -1,8 +1,8 @@
 """Which network is built: backbone, decoder, initial weights, normalisation of images."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from pipeline.config.base import Settings
 from pipeline.config.priors import PriorSettings
@@ -90,3 +90,13 @@ class NetworkSettings(Settings):
         if min(self.std) <= 0:
             raise ValueError("std must be above 0")
         return self
+
+
+def _no_decoder(network: NetworkSettings) -> NetworkSettings:
+    if network.decoder != "none":
+        raise ValueError(f"a classifier has no decoder; found '{network.decoder}', allowed: 'none'")
+    return network
+
+
+Undecoded = Annotated[NetworkSettings, AfterValidator(_no_decoder)]
+"""A classifier's network."""

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from pipeline.artifacts.export import palette_image
 from pipeline.config.classes import ClassTable
 from pipeline.config.scenes import SceneSettings
 
@@ -168,7 +169,7 @@ def write_voc_layout(settings: SceneSettings, folder: Path) -> None:
 
     Images are PNG, so that no codec's version changes a pixel.
     """
-    palette = class_table(settings).palette.ravel().tolist()
+    classes = class_table(settings)
     for name in ("JPEGImages", "SegmentationClass", "Annotations", "ImageSets"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     for split, count in settings.counts.items():
@@ -177,9 +178,7 @@ def write_voc_layout(settings: SceneSettings, folder: Path) -> None:
             scene = make_scene(settings, split, index)
             ids.append(scene.id)
             Image.fromarray(scene.image).save(folder / f"JPEGImages/{scene.id}.png", compress_level=1)
-            mask = Image.fromarray(scene.mask)
-            mask.putpalette(palette)
-            mask.save(folder / f"SegmentationClass/{scene.id}.png")
+            palette_image(scene.mask, classes).save(folder / f"SegmentationClass/{scene.id}.png")
             (folder / f"Annotations/{scene.id}.xml").write_text(_annotation(scene, settings))
         (folder / f"ImageSets/{split}.txt").write_text("".join(f"{image_id}\n" for image_id in ids))
 

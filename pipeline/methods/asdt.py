@@ -27,14 +27,15 @@ from pipeline.config.asdt import AsdtSettings as Settings
 from pipeline.config.classes import ClassTable
 from pipeline.crf.loss import DenseEnergyLoss
 from pipeline.errors import PseudomaskError
-from pipeline.methods.losses import balanced_loss, distillation_loss
+from pipeline.methods.losses import balanced_loss, distillation_loss, sum_of
 from pipeline.methods.objective import Batch, Objective, ParameterGroup
 from pipeline.methods.side_work import Pending, SideWork
 from pipeline.nets.branched import BranchedNetwork
 from pipeline.nets.decoders import strongest_class, upsample
 from pipeline.nets.inference import unnormalise
 from pipeline.nets.weights import initialised
-from pipeline.refine.teachers import Evidence, background_of, refined_probabilities, reliable_labels
+from pipeline.refine.background import power_background
+from pipeline.refine.teachers import Evidence, refined_probabilities, reliable_labels
 
 __all__ = ["Asdt", "Settings", "build", "in_structure_phase"]
 
@@ -112,7 +113,7 @@ class Asdt(Objective):
             loss = settings.weights.distillation * distillation_loss(logits[-1], targets(), batch["valid"])
             parts["student, structure"] = settings.weights.student * loss
         if self._energy is not None:
-            parts["energy"] = torch.stack(energies).sum()
+            parts["energy"] = sum_of(energies)
         return parts
 
     def export(self) -> nn.Module:
@@ -139,7 +140,7 @@ class Asdt(Objective):
         strategy, settings = self._settings.strategy, self._settings.distillation
         scores = views.present(probabilities)
         if strategy in ("III", "IV"):
-            own = [np.concatenate([background_of(values, settings.joint_alpha), values]) for values in maps]
+            own = [np.concatenate([power_background(values, settings.joint_alpha), values]) for values in maps]
             own = [values / values.sum(0, keepdims=True).clip(1e-5) for values in own]
             join = np.maximum if strategy == "III" else _mean
             scores = [join(first, second) for first, second in zip(own, scores, strict=True)]

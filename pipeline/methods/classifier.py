@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from pipeline.config.classes import ClassTable
 from pipeline.config.classifier import ClassifierSettings as Settings
-from pipeline.methods.objective import Batch, Objective, ParameterGroup
+from pipeline.methods.objective import Batch, Objective, ParameterGroup, backbone_and_rest
 from pipeline.nets.classification import ClassificationNetwork
 from pipeline.nets.weights import initialised
 
@@ -30,9 +30,7 @@ class Classifier(Objective):
 
     def parameter_groups(self) -> Sequence[ParameterGroup]:
         """Backbone, then the new classifier at ``lr_scale`` times the rate."""
-        backbone = [parameter for parameter in self.network.backbone.parameters() if parameter.requires_grad]
-        classifier = list(self.network.classifier.parameters())
-        return [ParameterGroup(backbone), ParameterGroup(classifier, lr_scale=self._lr_scale)]
+        return backbone_and_rest([self.network], self._lr_scale)
 
     def training_step(self, batch: Batch, step: int) -> dict[str, Tensor]:  # noqa: ARG002
         """Binary cross-entropy of the tags."""

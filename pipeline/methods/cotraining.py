@@ -18,7 +18,8 @@ from pipeline.config.classes import ClassTable
 from pipeline.config.cotraining import CotrainingSettings as Settings
 from pipeline.config.cotraining import MixSettings
 from pipeline.data.strong import jitter_colours
-from pipeline.methods.objective import Batch, Objective, ParameterGroup
+from pipeline.methods.losses import sum_of
+from pipeline.methods.objective import Batch, Objective, ParameterGroup, backbone_and_rest
 from pipeline.nets.decoders import strongest_class, upsample
 from pipeline.nets.inference import normalise, unnormalise
 from pipeline.nets.segmentation import SegmentationNetwork
@@ -46,9 +47,7 @@ class Cotraining(Objective):
 
     def parameter_groups(self) -> Sequence[ParameterGroup]:
         """Backbones, then decoders at ``lr_scale`` times the rate."""
-        backbones = [p for network in self.each for p in network.backbone.parameters() if p.requires_grad]
-        decoders = [p for network in self.each for p in network.decoder.parameters()]
-        return [ParameterGroup(backbones), ParameterGroup(decoders, lr_scale=self._settings.lr_scale)]
+        return backbone_and_rest(self.each, self._settings.lr_scale)
 
     def training_step(self, batch: Batch, step: int) -> dict[str, Tensor]:
         """Both halves of the loss, on mixed and recoloured images."""
@@ -121,8 +120,8 @@ def co_losses(
         given.append((losses * weight * (trusted & used)).mean())
         if len(logits) > 1:
             others.append((losses * (~trusted & used)).mean())
-    parts = {"trusted": torch.stack(given).sum()}
-    return parts | {"other": torch.stack(others).sum()} if others else parts
+    parts = {"trusted": sum_of(given)}
+    return parts | {"other": sum_of(others)} if others else parts
 
 
 def class_regions(labels: Tensor, classes: int) -> Tensor:

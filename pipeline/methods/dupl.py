@@ -21,7 +21,7 @@ from pipeline.config.dupl import DiscrepancySettings, RegularisationSettings, Th
 from pipeline.config.dupl import DuplSettings as Settings
 from pipeline.data.strong import strong_colours
 from pipeline.methods.losses import balanced_loss, reduce_mask, sum_of
-from pipeline.methods.objective import Batch, Objective, ParameterGroup
+from pipeline.methods.objective import Batch, Objective, ParameterGroup, backbone_and_rest
 from pipeline.nets.decoders import upsample
 from pipeline.nets.inference import normalise, unnormalise
 from pipeline.nets.students import Student, StudentOutput
@@ -63,10 +63,7 @@ class Dupl(Objective):
 
     def parameter_groups(self) -> Sequence[ParameterGroup]:
         """Backbones, then classifiers and decoders at ``lr_scale`` times the rate."""
-        backbones = [p for student in self.students for p in student.backbone.parameters() if p.requires_grad]
-        chosen = {id(p) for student in self.students for p in student.backbone.parameters()}
-        heads = [p for p in self.networks.parameters() if id(p) not in chosen]
-        return [ParameterGroup(backbones), ParameterGroup(heads, lr_scale=self._settings.lr_scale)]
+        return backbone_and_rest(self.students, self._settings.lr_scale)
 
     def training_step(self, batch: Batch, step: int) -> dict[str, Tensor]:
         """The parts of the loss of this phase: classifiers, then segmentation, then filtering and consistency."""

@@ -24,7 +24,7 @@ from pipeline.config.classes import ClassTable
 from pipeline.config.ktse import InterClassSettings, MgaSettings, SieSettings, SsrSettings
 from pipeline.config.ktse import KtseSettings as Settings
 from pipeline.methods.losses import reduce_mask
-from pipeline.methods.objective import Batch, Objective, ParameterGroup
+from pipeline.methods.objective import Batch, Objective, ParameterGroup, backbone_and_rest
 from pipeline.nets.class_aware import ClassAwareNetwork
 from pipeline.nets.decoders import upsample
 from pipeline.nets.inference import unnormalise
@@ -89,10 +89,7 @@ class Ktse(Objective):
 
     def parameter_groups(self) -> Sequence[ParameterGroup]:
         """Backbone, then the head at ``lr_scale`` times the rate."""
-        backbone = [parameter for parameter in self.network.backbone.parameters() if parameter.requires_grad]
-        chosen = {id(parameter) for parameter in self.network.backbone.parameters()}
-        head = [parameter for parameter in self.network.parameters() if id(parameter) not in chosen]
-        return [ParameterGroup(backbone), ParameterGroup(head, lr_scale=self._settings.lr_scale)]
+        return backbone_and_rest([self.network], self._settings.lr_scale)
 
     def training_step(self, batch: Batch, step: int) -> dict[str, Tensor]:
         """The tags alone in the warm-up, then all parts."""

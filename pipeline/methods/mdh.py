@@ -19,7 +19,7 @@ from pipeline.config.mdh import MdhSettings as Settings
 from pipeline.data.mixed import Stream
 from pipeline.errors import PseudomaskError
 from pipeline.methods.losses import segmentation_loss
-from pipeline.methods.objective import Batch, Objective, ParameterGroup
+from pipeline.methods.objective import Batch, Objective, ParameterGroup, backbone_and_rest
 from pipeline.nets.decoders import Headed, upsample
 from pipeline.nets.exported import check_classes, load_segmenter
 from pipeline.nets.segmentation import SegmentationNetwork
@@ -52,9 +52,8 @@ class MixedDualHead(Objective):
 
     def parameter_groups(self) -> Sequence[ParameterGroup]:
         """Backbone, then decoder and heads at ``lr_scale`` times the rate."""
-        backbone = [parameter for parameter in self.network.backbone.parameters() if parameter.requires_grad]
-        rest = [*self.network.decoder.parameters(), *(self.weak.parameters() if self.weak is not None else ())]
-        return [ParameterGroup(backbone), ParameterGroup(rest, lr_scale=self._settings.lr_scale)]
+        networks = [self.network] if self.weak is None else [self.network, self.weak]
+        return backbone_and_rest(networks, self._settings.lr_scale)
 
     def training_step(self, batch: Batch, step: int) -> dict[str, Tensor]:  # noqa: ARG002
         """Cross-entropy of each head on its images."""

@@ -50,12 +50,20 @@ class ParameterGroup:
     weight_decay: float | None = None
 
 
+def backbone_and_rest(networks: Sequence[nn.Module], lr_scale: float) -> list[ParameterGroup]:
+    """What is trained of each network's ``backbone``, then everything else at ``lr_scale`` times the rate."""
+    backbones = [p for network in networks for p in getattr(network, "backbone", nn.Module()).parameters()]
+    inside = {id(p) for p in backbones}
+    rest = [p for network in networks for p in network.parameters() if id(p) not in inside]
+    return [ParameterGroup([p for p in backbones if p.requires_grad]), ParameterGroup(rest, lr_scale=lr_scale)]
+
+
 class Objective(nn.Module):
     """Networks and losses of one method; everything that has state is a submodule or buffer.
 
     The loop calls ``training_step`` for every micro-batch, adds the parts up, steps the optimiser, then calls
-    ``on_step_end``. Randomness inside a step comes from torch's global generator, which the loop seeds from
-    (seed, step), so a resumed run draws the same numbers.
+    ``on_step_end``. Randomness inside a step comes from torch's global generator, which the loop seeds for
+    every micro-batch, so a resumed run draws the same numbers.
     """
 
     fields: frozenset[str] = frozenset()

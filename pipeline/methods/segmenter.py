@@ -11,7 +11,7 @@ from torch import Tensor
 from pipeline.config.classes import ClassTable
 from pipeline.config.segmenter import SegmenterSettings as Settings
 from pipeline.methods.losses import reduce_mask, segmentation_loss
-from pipeline.methods.objective import Batch, Objective, ParameterGroup
+from pipeline.methods.objective import Batch, Objective, ParameterGroup, backbone_and_rest
 from pipeline.nets.decoders import upsample
 from pipeline.nets.segmentation import SegmentationNetwork
 from pipeline.nets.weights import initialised
@@ -33,9 +33,7 @@ class Segmenter(Objective):
 
     def parameter_groups(self) -> Sequence[ParameterGroup]:
         """Backbone, then the new decoder at ``lr_scale`` times the rate."""
-        backbone = [parameter for parameter in self.network.backbone.parameters() if parameter.requires_grad]
-        decoder = list(self.network.decoder.parameters())
-        return [ParameterGroup(backbone), ParameterGroup(decoder, lr_scale=self._lr_scale)]
+        return backbone_and_rest([self.network], self._lr_scale)
 
     def training_step(self, batch: Batch, step: int) -> dict[str, Tensor]:  # noqa: ARG002
         """Cross-entropy of the mask."""

@@ -20,7 +20,7 @@ from pipeline.config.seminar import SeminarSettings as Settings
 from pipeline.crf.loss import DenseEnergyLoss
 from pipeline.errors import PseudomaskError
 from pipeline.methods.losses import segmentation_loss
-from pipeline.methods.objective import Batch, Objective, ParameterGroup
+from pipeline.methods.objective import Batch, Objective, ParameterGroup, backbone_and_rest
 from pipeline.nets.decoders import strongest_class, upsample
 from pipeline.nets.ema import MovingAverage
 from pipeline.nets.exported import check_classes, load_segmenter
@@ -64,9 +64,7 @@ class Seminar(Objective):
 
     def parameter_groups(self) -> Sequence[ParameterGroup]:
         """Backbone, then the decoder at ``lr_scale`` times the rate."""
-        backbone = [parameter for parameter in self.student.backbone.parameters() if parameter.requires_grad]
-        decoder = list(self.student.decoder.parameters())
-        return [ParameterGroup(backbone), ParameterGroup(decoder, lr_scale=self._settings.lr_scale)]
+        return backbone_and_rest([self.student], self._settings.lr_scale)
 
     def training_step(self, batch: Batch, step: int) -> dict[str, Tensor]:
         """The parts of Eq. 7 that are switched on."""

@@ -50,8 +50,15 @@ def with_background(
         return values, scores.classes
     background = np.full((1, *size), threshold, np.float32)
     if settings.kind == "power":
-        background = (1 - values.max(0, keepdims=True)).clip(0) ** np.float32(settings.alpha)
+        background = power_background(values, settings.alpha)
     return np.concatenate([background, values]), np.concatenate([[0], scores.classes])
+
+
+def power_background(maps: NDArray[np.float32], alpha: float) -> NDArray[np.float32]:
+    """Background score (1 - largest map)^alpha, (1, H, W), of maps (K, H, W); 1 where there is no class."""
+    most = maps.max(0, keepdims=True) if len(maps) else np.zeros((1, *maps.shape[1:]), np.float32)
+    result: NDArray[np.float32] = (1 - most).clip(0) ** np.float32(alpha)
+    return result
 
 
 def normalise(values: NDArray[np.float32], temperature: float = 1.0) -> NDArray[np.float32]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pipeline.config.asdt import ReliableSettings
 from pipeline.config.crf import CrfSettings
 from pipeline.crf.dense import dense_crf_batch
+from pipeline.refine.background import power_background
 
 Scores = NDArray[np.float32]
 
@@ -32,13 +33,6 @@ class Evidence:
     classes: NDArray[np.int64]
 
 
-def background_of(maps: Scores, alpha: float) -> Scores:
-    """Background score (1 - largest map)^alpha, (1, H, W), of maps (K, H, W); 1 where there is no class."""
-    most = maps.max(0, keepdims=True) if len(maps) else np.zeros((1, *maps.shape[1:]), np.float32)
-    result: Scores = (1 - most).clip(0) ** np.float32(alpha)
-    return result
-
-
 def reliable_labels(
     evidence: Sequence[Evidence], settings: ReliableSettings, ignore: int, threads: int
 ) -> list[NDArray[np.uint8]]:
@@ -51,7 +45,9 @@ def reliable_labels(
         threads: images refined at the same time.
     """
     exponents = (settings.low_alpha, settings.high_alpha)
-    items = ((e.image, [np.concatenate([background_of(e.scores, a), e.scores]) for a in exponents]) for e in evidence)
+    items = (
+        (e.image, [np.concatenate([power_background(e.scores, a), e.scores]) for a in exponents]) for e in evidence
+    )
     refined = dense_crf_batch(items, settings.crf, threads=threads)
     return [
         _select(each, strong, weak, settings, ignore) for each, (strong, weak) in zip(evidence, refined, strict=True)
@@ -76,7 +72,7 @@ def _sure(maps: Scores, found: NDArray[np.int64], settings: ReliableSettings) ->
 
     The code fails where a class that the CRF found has no pixel above ``least``; here it has no sure pixel then.
     """
-    background = background_of(maps, settings.high_alpha)
+    background = power_background(maps, settings.high_alpha)
     winner = np.concatenate([background, maps]).argmax(0)
     sure: NDArray[np.bool_] = (winner == 0) & (background[0] > settings.background)
     for number in found[found > 0]:

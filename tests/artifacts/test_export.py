@@ -28,7 +28,7 @@ def equal(one, other):
 
 
 def test_png_and_back_is_the_same(store, tmp_path):
-    assert to_png(store, tmp_path / "png") == len(IDS)
+    assert to_png(store, tmp_path / "png", IDS) == len(IDS)
     assert all(path.parent == tmp_path / "png" for path in (tmp_path / "png").rglob("*"))
     with Image.open(tmp_path / "png/plain.png") as picture:
         assert picture.mode == "P"
@@ -91,7 +91,7 @@ def test_voc_gets_no_pixels_without_a_label(store, tmp_path):
 
 
 def test_all_of_a_store_comes_back_from_h5(store, tmp_path):
-    to_h5(store, tmp_path / "all.h5")
+    to_h5(store, tmp_path / "all.h5", IDS)
     assert equal(MaskStore(tmp_path / "all.h5"), store)
     assert MaskStore(tmp_path / "all.h5").classes == store.classes
 

@@ -75,7 +75,7 @@ def main() -> None:
                 writer.add(image_id, mask)
         written = len(found) / (perf_counter() - start)
         start = perf_counter()
-        to_png(MaskStore(store), tree)
+        to_png(MaskStore(store), tree, MaskStore(store).ids)
         exported = len(found) / (perf_counter() - start)
         sizes = [[file.stat().st_size, file.stat().st_blocks * 512] for file in tree.iterdir()]
         apparent, blocks = (sum(column) / 2**20 for column in zip(*sizes, strict=True))

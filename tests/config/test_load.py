@@ -41,9 +41,38 @@ def test_all_mistakes_come_in_one_table():
     assert "greater than or equal to 0" in text
 
 
-def test_images_the_data_lack_are_told_before_anything_runs():
-    with pytest.raises(PseudomaskError, match=r"predict\.split: the data have no 'later', only train, val"):
-        load_run(demo(predict__split="val+later"), CONFIGS)
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"predict__split": "val+later"}, r"predict\.split: the data have no 'later', only train, val"),
+        ({"threshold__split": "trian"}, r"threshold\.split: the data have no 'trian'"),
+        ({"extends": ["mini/dupl.yaml"], "choose_on": "vall"}, r"choose_on: the data have no 'vall'"),
+        ({"extends": ["mini/mdh.yaml"], "split": "trian"}, r"split: the data have no 'trian'"),
+        ({"extends": ["mini/cam.yaml"], "threshold__classes": ["cta"]}, r"threshold\.classes.*did you mean 'cat'"),
+        ({"extends": ["mini/cam.yaml"], "evaluation__subsets": {"x": ["cta"]}}, r"evaluation\.subsets\.x.*'cat'"),
+    ],
+)
+def test_images_and_classes_the_data_lack_are_told_before_anything_runs(changes, said):
+    with pytest.raises(PseudomaskError, match=said):
+        load_run(demo(**changes), CONFIGS)
+
+
+@pytest.mark.parametrize(
+    ("method", "setting"),
+    [("cam", "predict__branch"), ("asdt", "cams__branch"), ("asdt", "pseudo_masks__inference__branch")],
+)
+def test_what_a_method_decides_itself_is_no_setting(method, setting):
+    with pytest.raises(PseudomaskError, match="follows from the method"):
+        load_run({"extends": [f"demo/{method}.yaml"], setting: 0}, CONFIGS)
+
+
+def test_extends_is_a_list_that_ends(tmp_path):
+    with pytest.raises(PseudomaskError, match="it is a list"):
+        load_run({"extends": "demo/cam.yaml"}, CONFIGS)
+    (tmp_path / "a.yaml").write_text("extends: [b.yaml]\n")
+    (tmp_path / "b.yaml").write_text("extends: [a.yaml]\n")
+    with pytest.raises(PseudomaskError, match=r"circle: a\.yaml -> b\.yaml -> a\.yaml"):
+        resolve({"extends": ["a.yaml"]}, tmp_path)
 
 
 def test_an_unknown_method_lists_the_known():

@@ -108,7 +108,8 @@ def test_rows_on_other_images_are_not_compared(tmp_path):
 
 def test_the_command_says_it_all(tmp_path):
     runs = [str(finished(tmp_path, name, 0, flips)) for name, flips in (("b", 0.4), ("o", 0.1))]
-    done = CliRunner().invoke(app, ["compare", *runs])
+    (tmp_path / "table.md").write_text("an earlier comparison")
+    done = CliRunner().invoke(app, ["compare", *runs, str(tmp_path / "table.md")])
     assert done.exit_code == 0, done.output
     assert "o minus b" in done.output
     assert "on 30 images; most on image" in done.output

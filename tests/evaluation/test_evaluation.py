@@ -81,6 +81,20 @@ def test_a_perfect_mask_scores_one_and_coverage_counts_open_pixels():
     assert found.per_class()["coverage"] == [*map(pytest.approx, expected), None]
 
 
+@pytest.mark.parametrize(("ignored_as", "expected"), [("background", [1.0, 1.0]), ("excluded", [None, 1.0])])
+def test_boundaries_treat_open_pixels_as_the_protocol_says(ignored_as, expected):
+    truth = np.zeros((20, 20), np.uint8)
+    truth[5:15, 5:15] = 1
+    opened = np.where(truth == 0, 255, truth).astype(np.uint8)
+    found = measure([(truth, opened)], CLASSES, Protocol(boundary=True, ignored_as=ignored_as)).per_class()
+    assert found["boundary_iou"][:2] == found["iou"][:2] == expected
+
+
+def test_protocols_have_names_of_their_own():
+    assert Protocol().name == "full"
+    assert Protocol(size="center_crop", ignored_as="excluded").name == "centre crop 513, open pixels excluded"
+
+
 def test_the_centre_crop_is_square_and_central():
     mask = np.zeros((20, 40), np.uint8)
     mask[:, 10:30] = 1

@@ -6,7 +6,8 @@ import pytest
 from pipeline.config.asdt import ReliableSettings
 from pipeline.config.crf import CrfSettings
 from pipeline.crf.dense import dense_crf
-from pipeline.refine.teachers import Evidence, background_of, refined_probabilities, reliable_labels
+from pipeline.refine.background import power_background
+from pipeline.refine.teachers import Evidence, refined_probabilities, reliable_labels
 
 CRF = CrfSettings(terms=[{"sxy": 2, "compat": 2}, {"sxy": 8, "srgb": 20, "compat": 4}], iterations=3)
 
@@ -77,7 +78,7 @@ def test_the_sure_share_of_a_class_is_what_the_setting_says():
     # Without a CRF and without a limit of confidence, only the share decides on foreground.
     settings = ReliableSettings(crf=CrfSettings(terms=[{"sxy": 1, "compat": 0}]), confidence=0, doubtful=0.75)
     (found,) = reliable_labels([given], settings, 255, 1)
-    candidates = (given.scores[0] > background_of(given.scores, 32)[0]) & (given.scores[0] > 0.1)
+    candidates = (given.scores[0] > power_background(given.scores, 32)[0]) & (given.scores[0] > 0.1)
     assert (found == 3).sum() == pytest.approx(candidates.sum() / 4, abs=1)
     (all_of_them,) = reliable_labels([given], settings.model_copy(update={"doubtful": 0.0}), 255, 1)
     assert (all_of_them == 3).sum() > 2 * (found == 3).sum()
@@ -100,6 +101,6 @@ def test_threads_change_nothing():
 
 def test_refined_probabilities_are_the_crfs():
     given = evidence(3)
-    scores = np.concatenate([background_of(given.scores, 4), given.scores])
+    scores = np.concatenate([power_background(given.scores, 4), given.scores])
     (found,) = refined_probabilities([Evidence(given.image, scores, np.array([0, 2, 5]))], CRF, 2)
     np.testing.assert_array_equal(found, dense_crf(given.image, scores, CRF))

@@ -27,6 +27,25 @@ def test_every_stage_has_jobs_and_a_size(tmp_path, monkeypatch):
     assert total[2] == str(sum(stage.jobs for stage in stages))
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "extends: [demo/seminar.yaml]\npredict: {split: train}",
+        "extends: [demo/dupl.yaml]\nchoose_on: val\n"
+        "final: {masks: {multi_scale: {scales: [1.0], flip: true}, stride: 2}}",
+        "extends: [demo/asdt.yaml]\npredict: {split: train}\n"
+        "pseudo_masks: {inference: {use_tags: false, multi_scale: {scales: [1.0], flip: true}}}",
+    ],
+)
+def test_of_two_equal_stages_one_rule_makes_the_file(text, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    (tmp_path / "equal.yaml").write_text(text)
+    stages = overview(tmp_path / "equal.yaml", ROOT / "Snakefile", tmp_path / "plan.json")
+    folders = [stage["outputs"][0].rpartition("/")[0] for stage in stages]
+    assert len(set(folders)) < len(folders), "two stages are equal"
+
+
 def test_trainings_are_tried_on_request(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
