@@ -114,7 +114,7 @@ def pointers(arrays: Sequence[NDArray[np.float32]]) -> ctypes.Array[ctypes.c_voi
 
 
 def free_memory() -> int:
-    """Bytes that can be had without swapping; 0 where the system does not say."""
+    """Bytes that can be had without swapping, off Linux all there are; 0 where the system does not say."""
     meminfo = Path("/proc/meminfo")
     if meminfo.exists():
         for line in meminfo.read_text().splitlines():

@@ -21,7 +21,9 @@ def read_ids(path: Path, limit: int | None = None) -> list[str]:
         PseudomaskError: the file is missing or empty, or an id is listed twice.
     """
     if not path.is_file():
-        raise PseudomaskError(f"id list {path} does not exist; check data.root and data.splits")
+        raise PseudomaskError(
+            f"id list {path} does not exist; check $PSEUDOMASK_DATA (or runtime.data_root), data.root and data.splits"
+        )
     ids: list[str] = []
     seen: set[str] = set()
     for number, line in enumerate(path.read_text().splitlines(), 1):

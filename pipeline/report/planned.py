@@ -23,7 +23,9 @@ from pipeline.report.stages import duration
 
 _IMAGE = 375 * 500
 _MASK_BYTES = 0.05
-"""Bytes of a compressed mask per pixel; true masks of VOC have 0.034, noisy pseudo-masks more."""
+"""Bytes of a compressed mask per pixel; true masks of VOC have 0.02, noisy pseudo-masks more."""
+_SHEET = 1_000_000
+"""Bytes of the contact sheet beside the page."""
 _TAGS = 3
 """Classes an activation map store holds of an image: those of its tags, 1.5 on average in VOC, 2.9 in COCO."""
 _PARAMETER = 4
@@ -136,7 +138,11 @@ def _estimate(
     images = _images(settings.get("split"), counts)
     if kind == "train":
         return weights.get(json.dumps(settings["settings"], sort_keys=True), max(weights.values(), default=0))
+    if kind == "report":
+        return int(settings["megabytes"] * 1e6) + _SHEET
     if "scores" in STAGE_FILES[kind]:
+        if kind == "refine_par":
+            return int(images * (_TAGS + 1) * 2 * _IMAGE * settings["par"]["scale"] ** 2)
         if kind == "infer_scores":
             return int(images * len(class_table(config)) * 2 * _IMAGE // settings["stride"] ** 2)
         stride = settings.get("stride", 4)

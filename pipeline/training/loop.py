@@ -121,6 +121,7 @@ class Trainer:
         if self.average is not None:
             self.average.to(self._fabric.device)
         self._state = _State()
+        self._board: Any = None  # one file of events, however long the training
 
     @property
     def device(self) -> torch.device:
@@ -244,9 +245,11 @@ class Trainer:
             raise PseudomaskError(
                 "runtime.tensorboard needs the package tensorboard: install it or unset it"
             ) from error
-        with SummaryWriter(self._job.scratch.parent / "tensorboard") as writer:
-            for name, value in values.items():
-                writer.add_scalar(name, value, self._state.step)
+        if self._board is None:
+            self._board = SummaryWriter(self._job.scratch.parent / "tensorboard")
+        for name, value in values.items():
+            self._board.add_scalar(name, value, self._state.step)
+        self._board.flush()
 
     def _table(self) -> str:
         text = io.StringIO()
