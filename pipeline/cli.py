@@ -518,10 +518,10 @@ def plan(
     from rich.table import Column, Table
 
     from pipeline.config.load import load_run, read_yaml
-    from pipeline.report.planned import overview, plan_lines, planned
+    from pipeline.report.planned import plan_lines, planned, planned_stages
 
     with tempfile.TemporaryDirectory() as folder:
-        stages = overview(config, snakefile, Path(folder) / "plan.json")
+        stages = planned_stages(config, snakefile, Path(folder) / "plan.json")
     raw, configs = read_yaml(config), snakefile.resolve().parent / "configs"
     costs = _tried(load_run(raw, configs), stages) if measure else None
     header, *rows = plan_lines(planned(raw, configs, stages), costs)
@@ -534,7 +534,7 @@ def plan(
 def _tried(config: "RunConfig", stages: list[dict[str, Any]]) -> dict[str, tuple[str, str]]:
     """Time and GPU memory of the trainings that are still to do, in words."""
     from pipeline.config.training import TrainStage
-    from pipeline.report.planned import class_table, cost_words
+    from pipeline.report.planned import class_table, training_cost
     from pipeline.stages.trial import measure
 
     found = {}
@@ -545,7 +545,7 @@ def _tried(config: "RunConfig", stages: list[dict[str, Any]]) -> dict[str, tuple
             cost = measure(settings, class_table(config), config.runtime)
             steps = settings.settings["training"]["steps"]
             failed = "out of memory, or killed", ""
-            found[stage["name"]] = failed if cost is None else cost_words(cost.seconds, steps, cost.memory)
+            found[stage["name"]] = failed if cost is None else training_cost(cost.seconds, steps, cost.memory)
     return found
 
 

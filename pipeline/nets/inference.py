@@ -1,7 +1,5 @@
 """Applying a trained network to whole images, at several sizes and mirrored."""
 
-import logging
-import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,12 +18,11 @@ from pipeline.config.network import NetworkSettings
 from pipeline.config.runtime import RuntimeSettings
 from pipeline.data.augment import Layer
 from pipeline.data.images import load_record
+from pipeline.data.progress import progress
 from pipeline.errors import PseudomaskError
 from pipeline.nets.backbones import fitting_side
 
-_log = logging.getLogger(__name__)
 _AHEAD = 4
-_REPORT_SECONDS = 10.0
 
 
 class ViewMaker:
@@ -128,17 +125,12 @@ def read_images(
     Raises:
         PseudomaskError: an image cannot be read; the message names it.
     """
-    start = reported = time.monotonic()
     with ThreadPoolExecutor(1) as pool:
         pending: deque[Future[NDArray[np.uint8]]] = deque()
-        for number, record in enumerate(records):
+        for number, record in enumerate(progress(records, name)):
             for ahead in records[number + len(pending) : number + _AHEAD]:
                 pending.append(pool.submit(load_record, ahead, root))
             yield record, pending.popleft().result()
-            now = time.monotonic()
-            if now - reported >= _REPORT_SECONDS or number + 1 == len(records):
-                reported, done = now, number + 1
-                _log.info("%s: %d/%d images, %.1f images/s", name, done, len(records), done / max(now - start, 1e-9))
 
 
 def _layer(layer: Layer, size: tuple[int, int]) -> Tensor:

@@ -235,22 +235,20 @@ def make_gallery(sources: Sources, side: int, megabytes: float, threads: int, fo
         if room >= len(records):
             album.add(record, look)
     if room < len(records):
-        chosen = [records[index] for index in _choose(last_column(columns).iou, room)]
+        chosen = [records[index] for index in _choose(last_iou(columns), room)]
         looks = _parallel(lambda r: _look(r, sources, side), follow(chosen, "pictures"), threads)
         for record, look in zip(chosen, looks, strict=True):
             album.add(record, look)
     return Gallery(columns, confidence / max(1.0, confidence.sum()), album.document(), side, len(album))
 
 
-def last_column(columns: dict[str, Column]) -> Column:
-    """Facts of each image in the last store that holds it, the truth aside."""
-    stores = [column for name, column in columns.items() if name != TRUTH]
-    found = Column(max(len(column.classes) for column in columns.values()))
-    for column in stores:
-        for number, classes in enumerate(column.classes):
-            if classes is not None:
-                found.iou[number], found.ignored[number] = column.iou[number], column.ignored[number]
-                found.classes[number] = classes
+def last_iou(columns: dict[str, Column]) -> NDArray[np.float32]:
+    """IoU of each image in the last store that holds it, the truth aside."""
+    found = np.full(max(len(column.classes) for column in columns.values()), np.nan, np.float32)
+    for name, column in columns.items():
+        if name != TRUTH:
+            held = np.array([classes is not None for classes in column.classes])
+            found[held] = column.iou[held]
     return found
 
 

@@ -71,7 +71,7 @@ def planned(raw: Mapping[str, Any], configs: Path, stages: Sequence[Mapping[str,
     ]
 
 
-def overview(config: Path, snakefile: Path, file: Path) -> list[dict[str, Any]]:
+def planned_stages(config: Path, snakefile: Path, file: Path) -> list[dict[str, Any]]:
     """The stages of a configuration, from a dry run of Snakemake in the working folder.
 
     Raises:
@@ -108,7 +108,7 @@ def plan_lines(stages: Sequence[PlannedStage], costs: Mapping[str, Sequence[str]
     return rows
 
 
-def cost_words(seconds: float, steps: int, memory: int | None) -> tuple[str, str]:
+def training_cost(seconds: float, steps: int, memory: int | None) -> tuple[str, str]:
     """Time of a whole training at most, with that of one of its last steps, and memory."""
     time = f"at most {duration(seconds * steps)} ({steps:,} x {seconds:.2g} s)"
     return time, "" if memory is None else human_size(memory)

@@ -11,9 +11,9 @@ from pipeline.artifacts.manifest import Manifest
 from pipeline.artifacts.masks import MaskStore
 from pipeline.config.choice import ChoiceSettings as Settings
 from pipeline.config.evaluation import Protocol
+from pipeline.data.progress import progress
 from pipeline.errors import PseudomaskError
 from pipeline.evaluation.measure import measure
-from pipeline.stages.progress import progress
 
 __all__ = ["Inputs", "Outputs", "Settings", "run"]
 

@@ -20,10 +20,10 @@ from pipeline.artifacts.masks import MaskStore
 from pipeline.config.classes import ClassTable
 from pipeline.config.evaluation import Entry, Protocol
 from pipeline.config.evaluation import EvaluateStage as Settings
+from pipeline.data.progress import progress
 from pipeline.errors import PseudomaskError
 from pipeline.evaluation.measure import Measurement, measure
 from pipeline.evaluation.table import markdown
-from pipeline.stages.progress import progress
 
 __all__ = ["Inputs", "Outputs", "Settings", "run"]
 

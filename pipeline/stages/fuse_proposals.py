@@ -8,8 +8,8 @@ from pipeline.artifacts.job import Job
 from pipeline.artifacts.manifest import Manifest
 from pipeline.artifacts.masks import MaskStore, MaskWriter
 from pipeline.config.proposals import FusionStage as Settings
+from pipeline.data.progress import progress
 from pipeline.proposals.fusion import assemble, fuse
-from pipeline.stages.progress import progress
 
 __all__ = ["Inputs", "Outputs", "Settings", "run"]
 

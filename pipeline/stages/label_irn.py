@@ -16,8 +16,8 @@ from pipeline.config.irn import IrnLabelStage as Settings
 from pipeline.crf.dense import dense_crf_batch
 from pipeline.crf.energy import Energy
 from pipeline.data.images import data_root, load_record
+from pipeline.data.progress import progress
 from pipeline.refine.background import with_background
-from pipeline.stages.progress import progress
 
 __all__ = ["Inputs", "Outputs", "Settings", "join", "run", "strict_and_lenient"]
 

@@ -8,6 +8,7 @@ from pipeline.artifacts.manifest import Manifest
 from pipeline.artifacts.masks import MaskWriter
 from pipeline.artifacts.scores import ScoreStore
 from pipeline.config.background import LabelSettings as Settings
+from pipeline.data.progress import progress
 from pipeline.refine.background import find_threshold
 from pipeline.refine.labels import label_mask
 
@@ -35,7 +36,7 @@ def run(settings: Settings, inputs: Inputs, outputs: Outputs, job: Job) -> None:
     manifest, scores = Manifest.read(inputs.manifest), ScoreStore(inputs.scores)
     threshold = find_threshold(settings.background, inputs.threshold)
     with MaskWriter(outputs.masks, manifest.classes, stage=job.name, key=job.key) as writer:
-        for record in manifest:
+        for record in progress(manifest.records, job.name):
             if record.id in scores:
                 mask = label_mask(scores[record.id], settings, threshold, manifest.classes.ignore)
                 writer.add(record.id, mask)

@@ -12,6 +12,7 @@ from pipeline.artifacts.masks import MaskStore, MaskWriter
 from pipeline.artifacts.scores import ScoreStore
 from pipeline.config.classes import ClassTable
 from pipeline.config.confidence import ConfidenceStage as Settings
+from pipeline.data.progress import progress
 from pipeline.refine.background import find_threshold, with_background
 
 __all__ = ["Inputs", "Outputs", "Settings", "confident", "run"]
@@ -41,7 +42,7 @@ def run(settings: Settings, inputs: Inputs, outputs: Outputs, job: Job) -> None:
     manifest, scores, masks = Manifest.read(inputs.manifest), ScoreStore(inputs.scores), MaskStore(inputs.masks)
     threshold = find_threshold(settings.background, inputs.threshold)
     with MaskWriter(outputs.masks, TRUST, stage=job.name, key=job.key) as writer:
-        for record in manifest:
+        for record in progress(manifest.records, job.name):
             if record.id in scores:
                 values, classes = with_background(scores[record.id], settings.background, threshold)
                 writer.add(record.id, confident(values, classes, masks[record.id], settings.share))

@@ -13,9 +13,9 @@ from pipeline.artifacts.job import Job
 from pipeline.artifacts.manifest import ImageRecord, Manifest
 from pipeline.config.proposals import GrabCutStage as Settings
 from pipeline.data.images import data_root, load_record
+from pipeline.data.progress import progress
 from pipeline.proposals.grabcut import grabcut
 from pipeline.proposals.objects import OfBox, write_objects
-from pipeline.stages.progress import progress
 
 __all__ = ["Inputs", "Outputs", "Settings", "run"]
 

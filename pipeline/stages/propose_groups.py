@@ -14,10 +14,10 @@ from pipeline.artifacts.job import Job
 from pipeline.artifacts.manifest import ImageRecord, Manifest
 from pipeline.config.proposals import GroupingStage as Settings
 from pipeline.data.images import UNREADABLE, data_root, load_record, unreadable
+from pipeline.data.progress import progress
 from pipeline.errors import PseudomaskError
 from pipeline.proposals.grouping import Regions
 from pipeline.proposals.objects import OfBox, write_objects
-from pipeline.stages.progress import progress
 
 __all__ = ["Inputs", "Outputs", "Settings", "run"]
 

@@ -8,9 +8,9 @@ from pipeline.artifacts.job import Job
 from pipeline.artifacts.manifest import ImageRecord, Manifest
 from pipeline.config.proposals import McgStage as Settings
 from pipeline.data.images import data_root
+from pipeline.data.progress import progress
 from pipeline.proposals.mcg import McgCandidates
 from pipeline.proposals.objects import OfBox, write_objects
-from pipeline.stages.progress import progress
 
 __all__ = ["Inputs", "Outputs", "Settings", "run"]
 

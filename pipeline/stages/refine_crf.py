@@ -14,8 +14,8 @@ from pipeline.artifacts.scores import ScoreStore
 from pipeline.config.refine import CrfStage as Settings
 from pipeline.crf.dense import dense_crf_batch
 from pipeline.data.images import data_root, load_record
+from pipeline.data.progress import progress
 from pipeline.refine.background import find_threshold, normalise, with_background
-from pipeline.stages.progress import progress
 
 __all__ = ["Inputs", "Outputs", "Settings", "run"]
 

@@ -22,12 +22,12 @@ from pipeline.artifacts.masks import MaskStore
 from pipeline.artifacts.scores import ScoreStore
 from pipeline.config.report import ReportStage as Settings
 from pipeline.data.images import data_root, load_record
+from pipeline.data.progress import progress
 from pipeline.report.curves import histogram, line_plot
-from pipeline.report.gallery import BINS, TRUTH, Gallery, Sources, last_column, make_gallery
+from pipeline.report.gallery import BINS, TRUTH, Gallery, Sources, last_iou, make_gallery
 from pipeline.report.page import Page, Part, classes_part, figures, gallery_part, overview, table
 from pipeline.report.pictures import RGB, heat, overlay, sheet, shrink
 from pipeline.report.stages import run_graph, stage_list, warning_table
-from pipeline.stages.progress import progress
 
 __all__ = ["Inputs", "Outputs", "Settings", "run"]
 
@@ -156,7 +156,7 @@ def _path_to_show(path: Path, made: list[MadeStage], run_name: str) -> str:
 
 def _chosen(settings: Settings, sources: Sources, gallery: Gallery) -> Iterator[ImageRecord]:
     """Best, random and worst images of each split for the sheet."""
-    iou = last_column(gallery.columns).iou
+    iou = last_iou(gallery.columns)
     draw = np.random.default_rng(0)
     for split in sorted({split for record in sources.records for split in record.splits}):
         own = [number for number, record in enumerate(sources.records) if split in record.splits]

@@ -13,6 +13,7 @@ from pipeline.artifacts.manifest import Manifest
 from pipeline.artifacts.masks import MaskStore
 from pipeline.artifacts.scores import ScoreStore
 from pipeline.config.background import ThresholdSettings as Settings
+from pipeline.data.progress import progress
 from pipeline.errors import PseudomaskError
 from pipeline.evaluation.metrics import mean_iou
 from pipeline.refine.threshold import ThresholdSearch
@@ -55,7 +56,7 @@ def run(settings: Settings, inputs: Inputs, outputs: Outputs, job: Job) -> None:
         )
     classes = manifest.classes
     search = ThresholdSearch(len(classes), classes.ignore)
-    for image_id in ids:
+    for image_id in progress(ids, job.name):
         search.add(scores[image_id], truth[image_id])
     which = [classes.index(name, "threshold.classes") for name in settings.classes] or None
     steps = np.arange(settings.start, settings.stop + settings.step / 2, settings.step)

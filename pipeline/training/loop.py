@@ -239,14 +239,8 @@ class Trainer:
     def _log_to_tensorboard(self, values: dict[str, float]) -> None:
         if not self._job.runtime.tensorboard:
             return
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError as error:
-            raise PseudomaskError(
-                "runtime.tensorboard needs the package tensorboard: install it or unset it"
-            ) from error
         if self._board is None:
-            self._board = SummaryWriter(self._job.scratch.parent / "tensorboard")
+            self._board = _open_board(self._job.scratch.parent / "tensorboard")
         for name, value in values.items():
             self._board.add_scalar(name, value, self._state.step)
         self._board.flush()
@@ -300,6 +294,19 @@ class Trainer:
         pending = [{name: loss.to(device) for name, loss in losses.items()} for losses in state["pending"]]
         self._state = _State(state["step"], state["rows"], pending)
         _log.info("%s: going on from step %d of %d", self._job.name, self._state.step, self._settings.steps)
+
+
+def _open_board(folder: Path) -> Any:
+    """A writer of TensorBoard's files.
+
+    Raises:
+        PseudomaskError: TensorBoard is not installed.
+    """
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise PseudomaskError("runtime.tensorboard needs the package tensorboard: install it or unset it") from error
+    return SummaryWriter(folder)
 
 
 def _launcher(runtime: RuntimeSettings) -> ClusterEnvironment | None:

@@ -14,7 +14,7 @@ from pipeline.artifacts.scores import ScoreStore
 from pipeline.errors import PseudomaskError
 from pipeline.evaluation.confusion import confusion_of, joint_counts
 from pipeline.evaluation.metrics import mean_iou
-from pipeline.report.gallery import Sources, last_column, make_gallery
+from pipeline.report.gallery import Sources, last_iou, make_gallery
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +81,7 @@ def test_facts_are_those_of_the_masks_in_full_size(scenes):
         assert made.document["stores"]["pseudo-mask"]["iou"][number] == round(1000 * expected)
         assert made.document["stores"]["truth"]["ignored"][number] == round(1000 / 24)
         assert made.document["stores"]["pseudo-mask"]["classes"][number] == np.unique(mask[mask > 0]).tolist()
-    np.testing.assert_array_equal(last_column(made.columns).iou, made.columns["pseudo-mask"].iou)
+    np.testing.assert_array_equal(last_iou(made.columns), made.columns["pseudo-mask"].iou)
     # Half of the confidence lies at zero, where there is no object.
     assert made.confidence.sum() == pytest.approx(1)
     assert made.confidence[19] == pytest.approx(np.mean([(scenes.truth(n)[::4, ::4] > 0).mean() for n in range(70)]))

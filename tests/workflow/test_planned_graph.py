@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 from pipeline.cli import app
 from pipeline.config.load import load_run, read_yaml
 from pipeline.errors import PseudomaskError
-from pipeline.report.planned import class_table, cost_words, overview, plan_lines, planned
+from pipeline.report.planned import class_table, plan_lines, planned, planned_stages, training_cost
 
 TINY = ROOT / "tests/workflow/tiny.yaml"
 
@@ -15,7 +15,9 @@ TINY = ROOT / "tests/workflow/tiny.yaml"
 def test_every_stage_has_jobs_and_a_size(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    stages = planned(read_yaml(TINY), ROOT / "configs", overview(TINY, ROOT / "Snakefile", tmp_path / "plan.json"))
+    stages = planned(
+        read_yaml(TINY), ROOT / "configs", planned_stages(TINY, ROOT / "Snakefile", tmp_path / "plan.json")
+    )
     assert not (tmp_path / "results").exists(), "nothing ran"
     found = {stage.name: stage for stage in stages}
     # Two shards and their merge.
@@ -41,7 +43,7 @@ def test_of_two_equal_stages_one_rule_makes_the_file(text, tmp_path, monkeypatch
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     (tmp_path / "equal.yaml").write_text(text)
-    stages = overview(tmp_path / "equal.yaml", ROOT / "Snakefile", tmp_path / "plan.json")
+    stages = planned_stages(tmp_path / "equal.yaml", ROOT / "Snakefile", tmp_path / "plan.json")
     folders = [stage["outputs"][0].rpartition("/")[0] for stage in stages]
     assert len(set(folders)) < len(folders), "two stages are equal"
 
@@ -80,11 +82,11 @@ def test_settings_of_single_classes_find_their_class(preset, count, first):
     ],
 )
 def test_costs_in_words(seconds, steps, memory, words):
-    assert cost_words(seconds, steps, memory) == words
+    assert training_cost(seconds, steps, memory) == words
 
 
 def test_a_mistake_is_snakemakes_own(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "bad.yaml").write_text("extends: [demo/cam.yaml]\nsede: 1\n")
     with pytest.raises(PseudomaskError, match="did you mean 'seed'"):
-        overview(tmp_path / "bad.yaml", ROOT / "Snakefile", tmp_path / "plan.json")
+        planned_stages(tmp_path / "bad.yaml", ROOT / "Snakefile", tmp_path / "plan.json")
