@@ -1,7 +1,8 @@
 """Dense CRF inference (Kraehenbuehl and Koltun, NIPS 2011): mean field on the permutohedral lattice."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import groupby, islice
+from contextlib import contextmanager
+from itertools import groupby, islice, repeat
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,8 @@ from pipeline.crf.threads import ordered_map
 from pipeline.errors import PseudomaskError
 
 Unary = NDArray[Any] | Energy
+Named = tuple[tuple[NDArray[np.uint8], Sequence[Unary]], str]
+"""Image, scores over it, and its name for errors."""
 
 
 def dense_crf(
@@ -55,34 +58,51 @@ def dense_crf_batch(
     *,
     backend: BackendChoice | None = None,
     threads: int = 1,
+    names: Iterable[str] | None = None,
 ) -> Iterator[list[NDArray[np.float32]]]:
     """``dense_crf_shared`` over (image, scores) pairs, results in order.
 
     One image per thread, except on torch, which takes 16 images at once instead. At most ``2 * threads`` images (or
     16) are held at a time, so ``items`` may be a generator over a whole data set.
+
+    Raises:
+        PseudomaskError: as ``dense_crf``; it says which of ``names``, where they are given.
     """
+    named = zip(items, names or repeat(""), strict=False)
     if pick_backend(backend or params.backend).name == "torch":
-        return _torch_batches(items, params)
+        return _torch_batches(named, params)
 
-    def one(item: tuple[NDArray[np.uint8], Sequence[Unary]]) -> list[NDArray[np.float32]]:
-        return dense_crf_shared(item[0], item[1], params, backend=backend)
+    def one(item: Named) -> list[NDArray[np.float32]]:
+        (image, scores), name = item
+        with _naming(name):
+            return dense_crf_shared(image, scores, params, backend=backend)
 
-    return ordered_map(one, items, threads)
+    return ordered_map(one, named, threads)
 
 
-def _torch_batches(
-    items: Iterable[tuple[NDArray[np.uint8], Sequence[Unary]]], params: CrfSettings, size: int = 16
-) -> Iterator[list[NDArray[np.float32]]]:
+def _torch_batches(items: Iterable[Named], params: CrfSettings, size: int = 16) -> Iterator[list[NDArray[np.float32]]]:
     from pipeline.crf.torch_backend import infer_batch
 
-    for _, alike in groupby(items, key=lambda item: len(item[1])):
+    for _, alike in groupby(items, key=lambda item: len(item[0][1])):
         while batch := list(islice(alike, size)):
-            images = [image for image, _ in batch]
-            energies = [[as_energy(item) for item in scores] for _, scores in batch]
-            for image, unaries in zip(images, energies, strict=True):
-                for energy in unaries:
-                    _check(image, energy, params.resolved)
+            images, energies = [], []
+            for (image, scores), name in batch:
+                with _naming(name):
+                    unaries = [as_energy(item) for item in scores]
+                    for energy in unaries:
+                        _check(image, energy, params.resolved)
+                images.append(image)
+                energies.append(unaries)
             yield from infer_batch(images, energies, params.resolved, params.iterations)
+
+
+@contextmanager
+def _naming(name: str) -> Iterator[None]:
+    """Errors within say which image they are about."""
+    try:
+        yield
+    except PseudomaskError as error:
+        raise PseudomaskError(f"image '{name}': {error}" if name else str(error)) from error
 
 
 def _check(image: NDArray[np.uint8], energy: NDArray[np.float32], terms: Sequence[CrfTerm]) -> None:

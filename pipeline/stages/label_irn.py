@@ -51,8 +51,10 @@ def run(settings: Settings, inputs: Inputs, outputs: Outputs, job: Job) -> None:
             count = max(2, len(classes))
             yield load_record(record, root), [Energy.from_labels(each, count, settings.gt_prob) for each in labels]
 
-    crf = settings.crf
-    refined = dense_crf_batch(items(), crf, threads=job.runtime.threads) if crf is not None else None
+    refined = None
+    if settings.crf is not None:
+        names = [record.id for record in records]
+        refined = dense_crf_batch(items(), settings.crf, threads=job.runtime.threads, names=names)
     with MaskWriter(outputs.masks, manifest.classes, stage=job.name, key=job.key) as writer:
         for number, record in enumerate(progress(records, job.name)):
             if refined is not None:

@@ -50,7 +50,7 @@ def run(settings: Settings, inputs: Inputs, outputs: Outputs, job: Job) -> None:
             present.append(classes)
             yield load_record(record, root), [normalise(values, settings.temperature)]
 
-    results = dense_crf_batch(items(), settings.crf, threads=job.runtime.threads)
+    results = dense_crf_batch(items(), settings.crf, threads=job.runtime.threads, names=[r.id for r in records])
     with MaskWriter(outputs.masks, manifest.classes, stage=job.name, key=job.key) as writer:
         for number, (record, (values,)) in enumerate(zip(progress(records, job.name), results, strict=True)):
             mask = present[number].astype(np.uint8)[values.argmax(0)]

@@ -128,6 +128,15 @@ def test_batches_keep_their_order(scene, backend, threads):
         np.testing.assert_allclose(found, dense_crf(image, scores, PSA, backend=backend), atol=1e-5)
 
 
+@pytest.mark.parametrize("backend", [pytest.param("native", marks=needs_native), "torch"])
+def test_of_a_batch_the_image_is_named(scene, backend):
+    items = [scene(10, 12, 3, seed=number) for number in range(3)]
+    items[1][1][0, 0, 0] = np.nan
+    batch = dense_crf_batch(((i, [s]) for i, s in items), PSA, backend=backend, names=["a", "b", "c"])
+    with pytest.raises(PseudomaskError, match="image 'b': .*not finite"):
+        list(batch)
+
+
 def test_wrong_input_is_named(scene):
     image, scores = scene(10, 12, 3)
     holes = scores.copy()
