@@ -15,8 +15,20 @@ import sys
 from glob import glob
 from pathlib import Path
 
-from pipeline.config.load import read_yaml
+from pipeline.config.load import read_yaml, resolve
+from pipeline.errors import PseudomaskError
 from snakemake.exceptions import WorkflowError
+
+
+CONFIGS = Path(str(workflow.current_basedir)).parent / "configs"
+
+
+def name_of(file):
+    """Name of the run a configuration describes."""
+    try:
+        return resolve(read_yaml(file), CONFIGS).get("run", file.stem)
+    except PseudomaskError as error:
+        raise WorkflowError(str(error)) from None
 
 
 def members(runs=(), seeds=(None,), table=None, page=None, **changes):
@@ -29,7 +41,7 @@ def members(runs=(), seeds=(None,), table=None, page=None, **changes):
         if not files:
             raise WorkflowError(f"runs: there is no configuration '{pattern}'")
         for file in map(Path, files):
-            own = read_yaml(file).get("run", file.stem)
+            own = name_of(file)
             for seed in seeds:
                 of_seed = {} if seed is None else {"seed": seed}
                 run = own if seed is None else f"{own}-{seed}"

@@ -133,7 +133,7 @@ def test_of_a_batch_the_image_is_named(scene, backend):
     items = [scene(10, 12, 3, seed=number) for number in range(3)]
     items[1][1][0, 0, 0] = np.nan
     batch = dense_crf_batch(((i, [s]) for i, s in items), PSA, backend=backend, names=["a", "b", "c"])
-    with pytest.raises(PseudomaskError, match="image 'b': .*not finite"):
+    with pytest.raises(PseudomaskError, match=r"image 'b': .*not finite"):
         list(batch)
 
 
