@@ -19,7 +19,6 @@ from pipeline.config.load import read_yaml, resolve
 from pipeline.errors import PseudomaskError
 from snakemake.exceptions import WorkflowError
 
-
 CONFIGS = Path(str(workflow.current_basedir)).parent / "configs"
 
 
