@@ -390,6 +390,8 @@ def compare(
     found = {group[0].folder.name: differences(groups[0], group, images if page else 5) for group in groups[1:]}
     for run, rows in found.items():
         typer.echo(f"\n{run} minus {groups[0][0].folder.name} (paired bootstrap over images):\n")
+        if not rows:
+            typer.echo("- no masks of the same name and images")
         for difference in rows:
             most = ", ".join(f"{image_id} {100 * value:+.0f}" for image_id, value in difference.disagree[:5])
             on = f"{difference.interval} on {difference.images} images"
