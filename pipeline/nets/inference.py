@@ -19,8 +19,8 @@ from pipeline.config.runtime import RuntimeSettings
 from pipeline.data.augment import Layer
 from pipeline.data.images import load_record
 from pipeline.data.progress import progress
-from pipeline.errors import PseudomaskError
 from pipeline.nets.backbones import fitting_side
+from pipeline.nets.device import find_device
 
 _AHEAD = 4
 
@@ -103,18 +103,6 @@ def join_mirrored(maps: Tensor) -> Tensor:
 def strided_size(size: tuple[int, int], stride: int) -> tuple[int, int]:
     """Size of scores stored at one value per ``stride`` pixels, rounded up."""
     return -(-size[0] // stride), -(-size[1] // stride)
-
-
-def find_device(runtime: RuntimeSettings) -> torch.device:
-    """The device networks run on.
-
-    Raises:
-        PseudomaskError: CUDA is asked for and absent.
-    """
-    available = torch.cuda.is_available()
-    if runtime.device == "cuda" and not available:
-        raise PseudomaskError("runtime.device is 'cuda', but torch finds no CUDA device; set it to 'cpu' or 'auto'")
-    return torch.device("cuda" if available and runtime.device != "cpu" else "cpu")
 
 
 def read_images(

@@ -13,7 +13,8 @@ from pipeline.artifacts.manifest import Manifest
 from pipeline.artifacts.scores import Scores, ScoreStore, ScoreWriter
 from pipeline.config.refine import ParStage as Settings
 from pipeline.data.images import data_root
-from pipeline.nets.inference import find_device, read_images
+from pipeline.nets.device import find_device
+from pipeline.nets.inference import read_images
 from pipeline.refine.background import find_threshold, normalise, with_background
 from pipeline.refine.par import refine_par
 

@@ -29,8 +29,8 @@ from pipeline.data.mixed import Samples
 from pipeline.data.samples import INSIDE, collate, one_thread, seed_torch
 from pipeline.errors import PseudomaskError
 from pipeline.methods.objective import Objective
+from pipeline.nets.device import find_device
 from pipeline.nets.ema import MovingAverage
-from pipeline.nets.inference import find_device
 from pipeline.nets.synchronised import synchronise
 from pipeline.training.progress import Progress
 from pipeline.training.schedule import learning_rate

@@ -45,9 +45,9 @@ def test_all_mistakes_come_in_one_table():
     ("changes", "said"),
     [
         ({"predict__split": "val+later"}, r"predict\.split: the data have no 'later', only train, val"),
-        ({"threshold__split": "trian"}, r"threshold\.split: the data have no 'trian'"),
+        ({"threshold__split": "trainn"}, r"threshold\.split: the data have no 'trainn'"),
         ({"extends": ["mini/dupl.yaml"], "choose_on": "vall"}, r"choose_on: the data have no 'vall'"),
-        ({"extends": ["mini/mdh.yaml"], "split": "trian"}, r"split: the data have no 'trian'"),
+        ({"extends": ["mini/mdh.yaml"], "split": "trainn"}, r"split: the data have no 'trainn'"),
         ({"extends": ["mini/cam.yaml"], "threshold__classes": ["cta"]}, r"threshold\.classes.*did you mean 'cat'"),
         ({"extends": ["mini/cam.yaml"], "evaluation__subsets": {"x": ["cta"]}}, r"evaluation\.subsets\.x.*'cat'"),
     ],

@@ -9,7 +9,8 @@ from pipeline.config.inference import MultiScaleSettings
 from pipeline.config.network import NetworkSettings
 from pipeline.config.runtime import RuntimeSettings
 from pipeline.errors import PseudomaskError
-from pipeline.nets.inference import ViewMaker, find_device, join_mirrored, read_images, strided_size
+from pipeline.nets.device import find_device
+from pipeline.nets.inference import ViewMaker, join_mirrored, read_images, strided_size
 
 CPU = RuntimeSettings(device="cpu", threads=1)
 HALF = NetworkSettings(mean=(0.5, 0.5, 0.5), std=(0.5, 0.25, 0.5))
