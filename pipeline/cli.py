@@ -105,6 +105,8 @@ def export(
     ] = None,
 ) -> None:
     """Write masks, or a trained network, in another format."""
+    if only and to not in (Format.png, Format.h5):
+        raise PseudomaskError(f"--only picks images for png and h5; leave it out with --to {to.value}")
     if to is Format.card:
         from pipeline.artifacts.files import write_text
         from pipeline.report.card import model_card

@@ -62,6 +62,8 @@ def test_export_takes_the_images_asked_for(tmp_path):
     assert sorted(path.name for path in (tmp_path / "png").iterdir()) == ["a.png", "c.png"]
     run(app, ["export", str(tmp_path / "m.h5"), str(tmp_path / "some.h5"), "--to", "h5", *some])
     assert set(MaskStore(tmp_path / "some.h5").ids) == {"a", "c"}
+    done = run(app, ["export", str(tmp_path / "m.h5"), str(tmp_path / "m.json"), "--to", "coco", *some])
+    assert "leave it out with --to coco" in str(done.exception)
 
 
 def test_evaluate_against_itself_is_perfect(masks):

@@ -51,6 +51,9 @@ class FinetuneSettings(Settings):
 
     @model_validator(mode="after")
     def _parts_fit(self) -> "FinetuneSettings":
+        known = self.data.splits if self.data.scenes is None else self.data.scenes.counts
+        if unknown := set(self.split.split("+")) - known.keys():
+            raise ValueError(f"finetune.split: the data have no '{min(unknown)}', only {', '.join(known)}")
         if self.segnet.start != "previous" or self.segnet.network.priors is not None:
             raise ValueError(
                 "fine-tuning goes on with SegNet: set segnet.start to previous, segnet.network.priors to null"
