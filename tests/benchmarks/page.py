@@ -23,8 +23,9 @@ HEAD = """# Benchmarks
 
 Written by `make bench`; `make bench ONLY="store graph"` writes these two sections again. Each benchmark measures its
 peer in the same run. Times are of the machine and day named under each heading; a load above 0.5 means that other work
-went on beside.
+went on beside. Where there is a GPU, sections of their own are written, so that both can be compared.
 """
+ON_GPU = " on a GPU"
 
 
 def section(name: str) -> str:
@@ -41,8 +42,13 @@ def section(name: str) -> str:
     )
     if done.returncode:
         raise SystemExit(f"{script}:\n{done.stdout}{done.stderr}")
-    parts = [f"## {name}", " ".join(title.split()), f"{machine()}.", *words]
+    parts = [f"## {heading(name)}", " ".join(title.split()), f"{machine()}.", *words]
     return "\n\n".join([*parts, f"```\n{done.stdout.rstrip()}\n```"])
+
+
+def heading(name: str) -> str:
+    """Of the section that a benchmark writes on this machine."""
+    return name + ON_GPU if torch.cuda.is_available() else name
 
 
 def machine() -> str:
@@ -62,11 +68,11 @@ def main() -> None:
     if unknown := set(chosen) - set(every):
         raise SystemExit(f"no benchmark {', '.join(sorted(unknown))}; there are {', '.join(every)}")
     known = re.split(r"^(?=## )", PAGE.read_text(), flags=re.MULTILINE)[1:] if PAGE.exists() else []
-    sections = {text[3:].split()[0]: text.rstrip() for text in known}
+    sections = {text[3:].splitlines()[0]: text.rstrip() for text in known}
     for name in chosen:
         print(f"bench_{name} ...", flush=True)
-        sections[name] = section(name)
-        kept = [sections[name] for name in every if name in sections]
+        sections[heading(name)] = section(name)
+        kept = [sections[title] for own in every for title in (own, own + ON_GPU) if title in sections]
         PAGE.write_text("\n\n".join([HEAD.rstrip(), *kept]) + "\n")
 
 
