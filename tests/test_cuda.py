@@ -47,7 +47,7 @@ def test_crf_loss_and_its_gradient(rng, gated):
     labels = torch.from_numpy(rng.choice([0, 3, 255], (2, 32, 40))) if gated else None
     found = []
     for device in ("cpu", "cuda"):
-        leaf = logits.to(device).requires_grad_()
+        leaf = logits.clone().to(device).requires_grad_()
         given = None if labels is None else labels.to(device)
         value = DenseEnergyLoss(1, sxy=20, srgb=40)(images.to(device), leaf.softmax(1), labels=given)
         value.backward()
@@ -73,7 +73,7 @@ def test_par(rng):
 
 @pytest.mark.parametrize("config", sorted(path.name for path in CONFIGS.glob("demo/*.yaml")))
 def test_the_last_steps_of_every_training(tmp_path, config):
-    """All losses have set in. Dropout and erasing draw other numbers on a GPU: what is compared is which losses there are."""
+    """All losses have set in. Dropout and erasing draw other numbers on a GPU: compared is which losses there are."""
     run = load_run(read_yaml(CONFIGS / "demo" / config), CONFIGS)
     for number, (_, settings) in enumerate(run.trained()):
         stage = TrainStage(

@@ -3,8 +3,8 @@
     python tests/benchmarks/bench_walk.py [--width 250 --height 188]
 
 The dense matrix of a 500x375 image has 138 million numbers and 8 squarings cost 26 Tflop, so that by default the
-comparison is made at half that size; the walk alone is measured at 500x375 and 1000x1000 too. CPU time of one thread; where there is a GPU, both ways on it at
-500x375 (wall time) and the walk's memory at 1000x1000.
+comparison is made at half that size; the walk alone is measured at 500x375 and 1000x1000 too. CPU time of one thread.
+Where there is a GPU, both ways on it at 500x375 (wall time) and the walk's memory at 1000x1000.
 
 Next bottleneck: the products along the links, one after the other; they are most of the time.
 """
