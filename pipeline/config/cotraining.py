@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from pipeline.config.base import Settings
 from pipeline.config.network import NetworkSettings
-from pipeline.config.training import TrainingSettings
+from pipeline.config.training import TrainingSettings, check_batch
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 
@@ -45,7 +45,8 @@ class CotrainingSettings(Settings):
     strong: StrongSettings | None = StrongSettings()
 
     @model_validator(mode="after")
-    def _there_is_a_source(self) -> "CotrainingSettings":
+    def _parts_fit(self) -> "CotrainingSettings":
+        check_batch(self.network, self.training)
         if self.mix is not None and self.training.batch_size // self.training.accumulate < 2:
             raise ValueError("mix pastes between images of a micro-batch, which needs two at least; or set mix to null")
         return self

@@ -20,15 +20,11 @@ from pipeline.data.augment import Layer, augment
 from pipeline.data.images import load_record
 from pipeline.data.mixed import FirstOf
 from pipeline.data.priors import prior_layers
+from pipeline.data.randomness import generator
 from pipeline.errors import PseudomaskError
 
 INITIAL, ORDER, AUGMENT, INSIDE, PARTNER = range(5)
 """Streams of randomness: initial weights, order of images, augmentation, inside a training step, partners."""
-
-
-def generator(seed: int, *counters: int) -> np.random.Generator:
-    """Random numbers that depend on nothing but the arguments."""
-    return np.random.Generator(np.random.Philox(np.random.SeedSequence((seed, *counters))))
 
 
 def seed_torch(seed: int, *counters: int) -> None:

@@ -18,6 +18,7 @@ from PIL import Image
 from pipeline.artifacts.export import palette_image
 from pipeline.config.classes import ClassTable
 from pipeline.config.scenes import SceneSettings
+from pipeline.data.randomness import generator
 
 NAMES = ("heron", "otter", "toad", "viper", "lynx", "gecko")
 # Hue of the head (OpenCV, 0..179) and its marking; heads differ between classes, bodies do not.
@@ -70,7 +71,7 @@ def class_table(settings: SceneSettings) -> ClassTable:
 def make_scene(settings: SceneSettings, split: str, index: int) -> Scene:
     """Draw one scene; it depends on (seed, split, index) alone."""
     stream = list(settings.counts).index(split)
-    draw = np.random.Generator(np.random.Philox(np.random.SeedSequence((settings.seed, stream, index))))
+    draw = generator(settings.seed, stream, index)
     size = settings.size
     count = int(draw.integers(settings.objects[0], settings.objects[1] + 1))
     main = int(draw.integers(settings.classes))

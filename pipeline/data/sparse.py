@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pipeline.artifacts.boxes import Box
 from pipeline.config.classes import ClassTable
 from pipeline.config.labels import SparseLabelSettings
+from pipeline.data.randomness import generator
 from pipeline.errors import PseudomaskError
 
 Mask = NDArray[np.uint8]
@@ -185,4 +186,4 @@ def simulate_scribbles(truth: Mask, width: int, seed: int, image_id: str, ignore
 
 def _generator(seed: int, image_id: str) -> np.random.Generator:
     number = int.from_bytes(hashlib.sha256(image_id.encode()).digest()[:8], "little")
-    return np.random.Generator(np.random.Philox(np.random.SeedSequence((seed, number))))
+    return generator(seed, number)

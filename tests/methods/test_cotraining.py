@@ -166,6 +166,13 @@ def test_mixing_needs_two_images():
         Settings.model_validate({"training": {"batch_size": 2, "accumulate": 2}})
 
 
+def test_batch_norm_gets_more_than_one_image():
+    single = {"mix": None, "training": {"batch_size": 4, "accumulate": 4}}
+    Settings.model_validate(BASE | single)
+    with pytest.raises(ValueError, match="cannot learn from micro-batches of 1"):
+        Settings.model_validate(BASE | single | {"network": {"decoder": "deeplabv3plus"}})
+
+
 def test_colours_change_as_asked():
     torch.manual_seed(0)
     images = torch.rand(8, 3, 16, 16) * 255
