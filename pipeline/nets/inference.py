@@ -21,6 +21,7 @@ from pipeline.data.images import load_record
 from pipeline.data.progress import progress
 from pipeline.nets.backbones import fitting_side
 from pipeline.nets.device import find_device
+from pipeline.nets.folded import fold_batch_norm
 
 _AHEAD = 4
 
@@ -29,7 +30,7 @@ class ViewMaker:
     """Turns images into what a network sees: sizes, mirror images, normalisation, device, precision.
 
     Args:
-        network: put on the device and into evaluation mode.
+        network: put on the device and into evaluation mode, its batch norm folded; several as a ``ModuleList``.
         settings: mean and standard deviation.
         multiple: what image sides must be a multiple of.
         runtime: device, threads, precision, memory layout.
@@ -45,6 +46,8 @@ class ViewMaker:
         self._precision = runtime.precision
         self._multiple = multiple
         network.eval().to(self.device, memory_format=self._layout)  # type: ignore[call-overload]
+        for each in network if isinstance(network, nn.ModuleList) else [network]:
+            fold_batch_norm(each, fitting_side(64, multiple))
         self._mean = torch.tensor(settings.mean, device=self.device).view(1, 3, 1, 1) * 255
         self._std = torch.tensor(settings.std, device=self.device).view(1, 3, 1, 1) * 255
 
