@@ -1,4 +1,4 @@
-"""Frozen batch norm folded into the convolution before it: the same network, a fifth to a third of MobileNetV2's time less."""
+"""Frozen batch norm folded into the convolution before it: same network, a fifth to a third faster with MobileNetV2."""
 
 from collections import defaultdict
 from typing import Any
