@@ -22,7 +22,7 @@ def fold_batch_norm(network: nn.Module, side: int) -> int:
     says something else, because it uses an output in a way that no module sees, all is left as it was.
 
     Args:
-        network: in evaluation mode, and for inference alone from here on.
+        network: in evaluation mode, and for inference alone from here on; its first convolution sees the image.
         side: height and width of an image it accepts, pixels.
 
     Returns:

@@ -4,14 +4,13 @@
 
 Scores of ``configs/mini/cam.yaml``'s segmenter at the images' own sizes, scale 1, made-up images, random weights. The
 peer is the forward pass alone of the network as it was trained, on views made before; the stage folds its batch norm
-into the convolutions. On a GPU, cuDNN plans every convolution anew for every size of image: "new sizes" against "sizes
-seen" is what that costs, and the rows below show it without channels_last and without cuDNN. On the CPU one thread.
+into the convolutions. On a GPU, cuDNN has to plan every convolution for every size of image: "new sizes" against
+"sizes seen" is what that costs, and there are rows without cuDNN. On the CPU one thread.
 
 Next bottleneck: on a CPU the convolutions themselves; on a GPU the plans of new sizes.
 """
 
 import argparse
-import contextlib
 from copy import deepcopy
 from pathlib import Path
 from time import perf_counter
@@ -85,7 +84,7 @@ def main() -> None:
         for enabled in cudnn:
             runtime = RuntimeSettings(device=options.device, threads=1, channels_last=channels_last)
             network, views, trained = network_of(runtime)
-            with torch.backends.cudnn.flags(enabled=enabled) if len(cudnn) > 1 else contextlib.nullcontext():
+            with torch.backends.cudnn.flags(enabled=enabled):
                 probabilities(network, views, np.zeros((64, 64, 3), np.uint8), SETTINGS)  # loads the kernels
                 new = milliseconds(images, network, views)
                 seen = milliseconds(images, network, views)

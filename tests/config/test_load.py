@@ -48,6 +48,10 @@ def test_all_mistakes_come_in_one_table():
         ({"threshold__split": "trainn"}, r"threshold\.split: the data have no 'trainn'"),
         ({"extends": ["mini/dupl.yaml"], "choose_on": "vall"}, r"choose_on: the data have no 'vall'"),
         ({"extends": ["mini/mdh.yaml"], "split": "trainn"}, r"split: the data have no 'trainn'"),
+        (
+            {"extends": ["voc/mdh-coco.yaml"], "finetune__split": "trainn"},
+            r"finetune\.split: the data have no 'trainn'",
+        ),
         ({"extends": ["mini/cam.yaml"], "threshold__classes": ["cta"]}, r"threshold\.classes.*did you mean 'cat'"),
         ({"extends": ["mini/cam.yaml"], "evaluation__subsets": {"x": ["cta"]}}, r"evaluation\.subsets\.x.*'cat'"),
     ],
