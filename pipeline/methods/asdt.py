@@ -27,7 +27,7 @@ from pipeline.config.asdt import AsdtSettings as Settings
 from pipeline.config.classes import ClassTable
 from pipeline.crf.loss import DenseEnergyLoss
 from pipeline.errors import PseudomaskError
-from pipeline.methods.losses import balanced_loss, distillation_loss, sum_of
+from pipeline.methods.losses import balanced_loss, distillation_loss, probabilities_of, sum_of
 from pipeline.methods.objective import Batch, Objective, ParameterGroup
 from pipeline.methods.side_work import Pending, SideWork
 from pipeline.nets.branched import BranchedNetwork
@@ -92,7 +92,7 @@ class Asdt(Objective):
         ]
         refined = None
         if self._is_taught_structure(step):
-            refined = self._refined(views, maps, logits[0].detach().softmax(1))
+            refined = self._refined(views, maps, probabilities_of(logits[0].detach()))
         energy = _Energy(self._energy, colours, batch["valid"], self._ignore)
         loss = F.binary_cross_entropy_with_logits(output.logits.float(), batch["tags"])
         parts = {"classification": settings.weights.classification * loss}
@@ -166,7 +166,7 @@ class _Energy:
         """The energy of one branch, gated where ``labels`` are known."""
         if self._loss is None:
             return logits.new_zeros(())
-        probabilities = logits.softmax(1)
+        probabilities = probabilities_of(logits)
         result: Tensor = self._loss(self._colours, probabilities, self._valid, labels, self._ignore, self._filter)
         return result
 

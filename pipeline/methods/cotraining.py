@@ -18,7 +18,7 @@ from pipeline.config.classes import ClassTable
 from pipeline.config.cotraining import CotrainingSettings as Settings
 from pipeline.config.cotraining import MixSettings
 from pipeline.data.strong import jitter_colours
-from pipeline.methods.losses import sum_of
+from pipeline.methods.losses import cross_entropy, probabilities_of, sum_of
 from pipeline.methods.objective import Batch, Objective, ParameterGroup, backbone_and_rest
 from pipeline.nets.decoders import strongest_class, upsample
 from pipeline.nets.inference import normalise, unnormalise
@@ -95,7 +95,7 @@ class Cotraining(Objective):
         self.networks.eval()
         logits = torch.stack([network(image).float() for network in self.each]).mean(0)
         self.networks.train()
-        probability, classes = upsample(logits, image.shape[-2:]).softmax(1).max(1)
+        probability, classes = probabilities_of(upsample(logits, image.shape[-2:])).max(1)
         return classes.masked_fill(~used, self._ignore), (probability > confidence) & used
 
 
@@ -116,7 +116,7 @@ def co_losses(
     for number, own in enumerate(logits):
         # A pixel learns from its label or from the other network, never from both: one cross-entropy serves the two.
         target = torch.where(trusted, labels, strongest_class(logits[1 - number])) if len(logits) > 1 else labels
-        losses = F.cross_entropy(own, target, ignore_index=ignore, reduction="none")
+        losses = cross_entropy(own, target, ignore)
         given.append((losses * weight * (trusted & used)).mean())
         if len(logits) > 1:
             others.append((losses * (~trusted & used)).mean())

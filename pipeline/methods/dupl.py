@@ -20,7 +20,7 @@ from pipeline.config.classes import ClassTable
 from pipeline.config.dupl import DiscrepancySettings, RegularisationSettings, ThresholdSchedule
 from pipeline.config.dupl import DuplSettings as Settings
 from pipeline.data.strong import strong_colours
-from pipeline.methods.losses import balanced_loss, reduce_mask, sum_of
+from pipeline.methods.losses import balanced_loss, cross_entropy, probabilities_of, reduce_mask, segmentation_loss, sum_of
 from pipeline.methods.objective import Batch, Objective, ParameterGroup, backbone_and_rest
 from pipeline.nets.decoders import upsample
 from pipeline.nets.inference import normalise, unnormalise
@@ -169,7 +169,7 @@ class Dupl(Objective):
             return list(labels)
         filtered = []
         for scores, own in zip(logits, labels, strict=True):
-            losses = F.cross_entropy(scores.detach(), own, ignore_index=self._ignore, reduction="none")
+            losses = cross_entropy(scores.detach(), own, self._ignore)
             filtered.append(own.masked_fill(noise_mask(losses, own, self._ignore, noise), self._ignore))
         return filtered
 
@@ -193,16 +193,13 @@ class Dupl(Objective):
         strong = strong_colours(unnormalise(view.image, network), settings.operations, settings.magnitude)
         small = upsample(normalise(strong, network).flip(-1), student.fitting(size, settings.scale))
         seen = upsample(student.segment(small).float(), size).flip(-1)
-        confidence, classes = scores.softmax(1).max(1)
+        confidence, classes = probabilities_of(scores).max(1)
         open_pixels = given == self._ignore
         if settings.target == "own_prediction":
             target, mask = classes, open_pixels & (confidence > settings.confidence)
         else:
             target, mask = unfiltered, open_pixels & (unfiltered != self._ignore)
-        losses = F.cross_entropy(
-            seen, target.masked_fill(~mask, self._ignore), ignore_index=self._ignore, reduction="sum"
-        )
-        return losses / mask.sum().clamp(min=1)
+        return segmentation_loss(seen, target.masked_fill(~mask, self._ignore), self._ignore)
 
 
 class _View:

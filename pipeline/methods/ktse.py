@@ -23,7 +23,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from pipeline.config.classes import ClassTable
 from pipeline.config.ktse import InterClassSettings, MgaSettings, SieSettings, SsrSettings
 from pipeline.config.ktse import KtseSettings as Settings
-from pipeline.methods.losses import reduce_mask
+from pipeline.methods.losses import cross_entropy, reduce_mask
 from pipeline.methods.objective import Batch, Objective, ParameterGroup, backbone_and_rest
 from pipeline.nets.class_aware import ClassAwareNetwork
 from pipeline.nets.decoders import upsample
@@ -247,7 +247,7 @@ def pixel_loss(scores: Tensor, labels: Tensor, of_foreground: Tensor, weight: fl
         weight: w_fg.
         ignore: value of pixels without label.
     """
-    losses = F.cross_entropy(scores, labels, ignore_index=ignore, reduction="none")
+    losses = cross_entropy(scores, labels, ignore)
     background = labels == 0
     foreground = ~background & (labels != ignore) & of_foreground[:, None, None]
     means = [(losses * part).sum() / part.sum().clamp(min=1) for part in (background, foreground)]

@@ -12,6 +12,24 @@ def sum_of(parts: Iterable[Tensor]) -> Tensor:
     return torch.stack(list(parts)).sum()
 
 
+def cross_entropy(logits: Tensor, labels: Tensor, ignore: int) -> Tensor:
+    """Cross-entropy of every pixel, (B, H, W); 0 where nothing is known.
+
+    Args:
+        logits: float (B, C, H, W).
+        labels: int64 (B, H, W) of class indices and ``ignore``.
+        ignore: value of pixels without label.
+    """
+    rows = logits.permute(0, 2, 3, 1).flatten(0, 2)
+    return F.cross_entropy(rows, labels.flatten(), ignore_index=ignore, reduction="none").view_as(labels)
+
+
+def probabilities_of(logits: Tensor) -> Tensor:
+    """Softmax over the classes of (B, C, H, W)."""
+    # Networks leave the classes of a pixel side by side (channels_last); softmax over axis 1 would first sort them apart.
+    return logits.permute(0, 2, 3, 1).softmax(-1).permute(0, 3, 1, 2)
+
+
 def segmentation_loss(logits: Tensor, mask: Tensor, ignore: int) -> Tensor:
     """Mean cross-entropy over labelled pixels; 0, with gradient 0, where none is labelled.
 
@@ -20,8 +38,7 @@ def segmentation_loss(logits: Tensor, mask: Tensor, ignore: int) -> Tensor:
         mask: int64 (B, H, W) of class indices and ``ignore``.
         ignore: value of pixels without label.
     """
-    total = F.cross_entropy(logits, mask, ignore_index=ignore, reduction="sum")
-    return total / (mask != ignore).sum().clamp(min=1)
+    return cross_entropy(logits, mask, ignore).sum() / (mask != ignore).sum().clamp(min=1)
 
 
 def reduce_mask(mask: Tensor, size: Sequence[int]) -> Tensor:
@@ -39,7 +56,7 @@ def balanced_loss(logits: Tensor, labels: Tensor, ignore: int) -> Tensor:
         labels: int64 (B, H, W), 0 background.
         ignore: value of pixels without label.
     """
-    losses = F.cross_entropy(logits, labels, ignore_index=ignore, reduction="none")
+    losses = cross_entropy(logits, labels, ignore)
     background, foreground = labels == 0, (labels != 0) & (labels != ignore)
     means = [(losses * part).sum() / (part.sum() + 1e-6) for part in (background, foreground)]
     return (means[0] + means[1]) / 2
@@ -53,5 +70,5 @@ def distillation_loss(logits: Tensor, targets: Tensor, valid: Tensor) -> Tensor:
         targets: probabilities (B, C, H, W); a pixel where all are 0 adds 0.
         valid: bool (B, H, W).
     """
-    losses = -(targets * logits.log_softmax(1)).sum(1)
+    losses = -(targets.permute(0, 2, 3, 1) * logits.permute(0, 2, 3, 1).log_softmax(-1)).sum(-1)
     return (losses * valid).sum() / valid.sum().clamp(min=1)

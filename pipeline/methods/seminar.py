@@ -19,7 +19,7 @@ from pipeline.config.seminar import ConsistencySettings
 from pipeline.config.seminar import SeminarSettings as Settings
 from pipeline.crf.loss import DenseEnergyLoss
 from pipeline.errors import PseudomaskError
-from pipeline.methods.losses import segmentation_loss
+from pipeline.methods.losses import probabilities_of, segmentation_loss
 from pipeline.methods.objective import Batch, Objective, ParameterGroup, backbone_and_rest
 from pipeline.nets.decoders import strongest_class, upsample
 from pipeline.nets.ema import MovingAverage
@@ -72,10 +72,10 @@ class Seminar(Objective):
         logits = upsample(self.student(image).float(), image.shape[-2:])
         partial = segmentation_loss(logits, batch["mask"], self._ignore)
         parts = {"partial": partial / len(image) if settings.extra_batch_division else partial}
-        probabilities = logits.softmax(1) if settings.consistency or self._energy else logits
+        probabilities = probabilities_of(logits) if settings.consistency or self._energy else logits
         if settings.consistency is not None and self.teacher is not None:
             with torch.no_grad():
-                teacher = upsample(self.teacher.average(image).float(), image.shape[-2:]).softmax(1)
+                teacher = probabilities_of(upsample(self.teacher.average(image).float(), image.shape[-2:]))
             weight = consistency_weight(settings.consistency, step)
             parts["consistency"] = weight * consistency_loss(
                 probabilities, teacher, valid, settings.consistency.reduction
