@@ -8,6 +8,7 @@ own labels. Means are over all pixels; padding has no part in the sums.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import reduce
 from pathlib import Path
 
 import torch
@@ -93,7 +94,7 @@ class Cotraining(Objective):
     def _own_labels(self, image: Tensor, used: Tensor, confidence: float) -> tuple[Tensor, Tensor]:
         """The networks' common classes, int64 (B, H, W), and where they are sure of them."""
         self.networks.eval()
-        logits = torch.stack([network(image).float() for network in self.each]).mean(0)
+        logits = reduce(torch.add, (network(image).float() for network in self.each)) / len(self.each)
         self.networks.train()
         probability, classes = probabilities_of(upsample(logits, image.shape[-2:])).max(1)
         return classes.masked_fill(~used, self._ignore), (probability > confidence) & used

@@ -20,7 +20,14 @@ from pipeline.config.classes import ClassTable
 from pipeline.config.dupl import DiscrepancySettings, RegularisationSettings, ThresholdSchedule
 from pipeline.config.dupl import DuplSettings as Settings
 from pipeline.data.strong import strong_colours
-from pipeline.methods.losses import balanced_loss, cross_entropy, probabilities_of, reduce_mask, segmentation_loss, sum_of
+from pipeline.methods.losses import (
+    balanced_loss,
+    cross_entropy,
+    probabilities_of,
+    reduce_mask,
+    segmentation_loss,
+    sum_of,
+)
 from pipeline.methods.objective import Batch, Objective, ParameterGroup, backbone_and_rest
 from pipeline.nets.decoders import upsample
 from pipeline.nets.inference import normalise, unnormalise

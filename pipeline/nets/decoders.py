@@ -1,6 +1,7 @@
 """Decoders: from backbone features to class scores at the decoder's own resolution."""
 
 from collections.abc import Sequence
+from functools import reduce
 
 import torch
 from torch import Tensor, nn
@@ -127,7 +128,8 @@ class DeepLabV2(nn.Module):
 
     def forward(self, features: list[Tensor]) -> Tensor:
         """Logits at the resolution of the last features."""
-        return torch.stack([branch(features[-1]) for branch in self.branches]).sum(0)
+        result: Tensor = reduce(torch.add, (branch(features[-1]) for branch in self.branches))
+        return result
 
 
 class DeepLabV3Plus(nn.Module):

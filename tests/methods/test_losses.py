@@ -2,8 +2,9 @@ import math
 
 import pytest
 import torch
+from torch.nn import functional as F
 
-from pipeline.methods.losses import balanced_loss, distillation_loss
+from pipeline.methods.losses import balanced_loss, cross_entropy, distillation_loss, probabilities_of
 
 
 def softmax(scores):
@@ -68,3 +69,19 @@ def test_distillation_is_the_mean_over_valid_pixels_in_value_and_gradient(logits
     assert loss.item() == pytest.approx(slow)
     torch.testing.assert_close(logits.grad, gradient)
     assert distillation_loss(logits, targets, torch.zeros_like(valid)).item() == 0
+
+
+@pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
+def test_cross_entropy_and_softmax_are_torchs_own_in_both_memory_layouts(logits, layout):
+    labels = torch.randint(0, 3, (2, 4, 5))
+    labels[0, :2] = 255
+    laid_out = logits.contiguous(memory_format=layout)
+    torch.testing.assert_close(
+        cross_entropy(laid_out, labels, 255), F.cross_entropy(logits, labels, ignore_index=255, reduction="none")
+    )
+    torch.testing.assert_close(probabilities_of(laid_out), logits.softmax(1))
+
+
+def test_softmax_keeps_the_classes_of_a_pixel_side_by_side(logits):
+    side_by_side = logits.contiguous(memory_format=torch.channels_last)
+    assert probabilities_of(side_by_side).is_contiguous(memory_format=torch.channels_last)
