@@ -4,6 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 METHOD ?= cam
 SEEDS  ?= 0, 1
+SET    ?=
 CORES  ?= $(shell nproc)
 COMPARE = $(BIN)/snakemake --cores $(CORES) --snakefile workflow/comparison.smk --config
 export PATH := $(abspath $(BIN)):$(PATH)
@@ -28,8 +29,9 @@ demo: setup  ## tags to masks to a network on generated scenes (METHOD=cam), the
 demo-all: setup  ## the demo of every method in one graph, then all of them in one table and one page
 	$(COMPARE) runs="[configs/demo/*.yaml]" table=results/demos.md page=results/demos.html
 
-evidence: setup  ## every method on voc-mini, SEEDS="0, 1", in one graph, into docs/evidence.md; hours without a GPU
-	$(COMPARE) runs="[configs/mini/*.yaml]" seeds="[$(SEEDS)]" table=docs/evidence.md page=results/evidence.html
+evidence: setup  ## every method on voc-mini, SEEDS="0, 1", into docs/evidence.md; hours without a GPU (SET=settings of all runs)
+	$(COMPARE) runs="[configs/mini/cam.yaml, configs/mini/*.yaml]" seeds="[$(SEEDS)]" $(SET) \
+	  title="Evidence: every method on voc-mini" table=docs/evidence.md page=results/evidence.html
 
 test: setup  ## the test suite, two processes of one thread each
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile

@@ -400,7 +400,7 @@ def compare(
             typer.echo(f"- {', '.join(difference.row)}: {on}; most on {most}")
     typer.echo("\nTime of all stages one after the other, mean of the seeds; the longest:\n")
     for group in groups:
-        typer.echo(f"- {group[0].folder.name}: {cost_words([run.seconds for run in group])}")
+        typer.echo(f"- {group[0].folder.name}: {cost_words(group)}")
     if page is not None:
         from pipeline.artifacts.files import write_text
         from pipeline.report.comparison import comparison_page

@@ -2,16 +2,18 @@
 
     snakemake --cores 8 --snakefile workflow/comparison.smk --config runs="[configs/demo/*.yaml]" table=demos.md
 
-- `runs`: configurations, or patterns of them
+- `runs`: configurations, or patterns of them; differences are to the first, and a file named twice counts once
 - `seeds`: each run once with each of them; left out: with its own
 - `table`: where the table goes
 - `page`: where a page of the images on which runs disagree goes; left out: none is made
+- `title`: heading of the table's file, below which stand the day and the settings that went to every run
 
 Other settings, such as `runtime__device=cuda`, go to every run.
 """
 
 import re
 import sys
+from datetime import date
 from glob import glob
 from pathlib import Path
 
@@ -30,16 +32,19 @@ def name_of(file):
         raise WorkflowError(str(error)) from None
 
 
-def members(runs=(), seeds=(None,), table=None, page=None, **changes):
+def members(runs=(), seeds=(None,), table=None, page=None, title=None, **changes):
     """Configuration of each run by the prefix of its rules."""
     if not isinstance(runs, (list, tuple)) or not isinstance(seeds, (list, tuple)):
         raise WorkflowError('runs and seeds are lists: runs="[a.yaml]" seeds="[0, 1]"')
-    found = {}
+    found, seen = {}, set()
     for pattern in runs:
-        files = sorted(glob(pattern))
+        files = sorted(map(Path, glob(pattern)))
         if not files:
             raise WorkflowError(f"runs: there is no configuration '{pattern}'")
-        for file in map(Path, files):
+        for file in files:
+            if file.resolve() in seen:
+                continue
+            seen.add(file.resolve())
             own = name_of(file)
             for seed in seeds:
                 of_seed = {} if seed is None else {"seed": seed}
@@ -60,6 +65,14 @@ def members(runs=(), seeds=(None,), table=None, page=None, **changes):
             'say what to compare: --config runs="[configs/demo/*.yaml]" table=demos.md'
         )
     return found
+
+
+def heading(runs=(), seeds=(), table=None, page=None, title=None, **changes):
+    """What stands above the table."""
+    if title is None:
+        return ""
+    words = ", ".join(f"{name}={value}" for name, value in changes.items())
+    return f"# {title}\n\n{date.today()}{'; all runs with ' + words if words else ''}.\n\n"
 
 
 MEMBERS = members(**config)
@@ -92,9 +105,10 @@ rule compare:  # makes no file Snakemake knows of, so it is done at the end of e
         runs=[run.plan.results for run in RUNS],
         page=["--page", config["page"]] if "page" in config else [],
         table=config["table"],
+        heading=heading(**config),
     shell:
         'mkdir -p "$(dirname {params.table:q})"; '
-        "pseudomask compare {params.runs:q} {params.page:q} | tee {params.table:q}"
+        "{{ printf %s {params.heading:q}; pseudomask compare {params.runs:q} {params.page:q}; }} | tee {params.table:q}"
 
 
 onstart:

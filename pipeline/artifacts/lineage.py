@@ -45,11 +45,21 @@ class MadeStage:
 
     @property
     def where(self) -> str:
-        """Device of its networks, with the peak memory of its largest process there; of the shards, if it has some."""
-        parts = self.facts.get("shards") or [self.facts]
-        devices = ", ".join(dict.fromkeys(str(part["device"]) for part in parts))
+        """Devices, with the peak memory of its largest process on a GPU."""
         peak = self._peak("peak_gpu_memory_mib")
+        devices = ", ".join(self.devices)
         return devices if peak is None else f"{devices}, {peak} MiB there"
+
+    @property
+    def devices(self) -> list[str]:
+        """Device of its networks, of the shards if it has some, with their precision if that is not single."""
+        if not self.facts:
+            return []
+        words = []
+        for part in self.facts.get("shards") or [self.facts]:
+            precision = part.get("precision", "32-true")
+            words.append(part["device"] if precision == "32-true" else f"{part['device']} ({precision})")
+        return list(dict.fromkeys(words))
 
     def _peak(self, name: str) -> int | None:
         parts = [self.facts, *self.facts.get("shards", [])]

@@ -11,7 +11,7 @@ import yaml
 from numpy.typing import NDArray
 
 from pipeline.artifacts.counts import Row, read_counts
-from pipeline.artifacts.lineage import lineage
+from pipeline.artifacts.lineage import MadeStage, lineage
 from pipeline.errors import PseudomaskError
 from pipeline.evaluation.metrics import mean
 
@@ -53,12 +53,12 @@ class FinishedRun:
         """Everything but name, seed and the machine: equal for runs that differ by seed alone."""
         return json.dumps({k: v for k, v in self.config.items() if k not in ("run", "seed", "runtime")}, sort_keys=True)
 
-    @property
-    def seconds(self) -> dict[str, float]:
-        """Time of every stage behind the numbers by name, all shards together, whichever run it was made for."""
+    @cached_property
+    def stages(self) -> list[MadeStage]:
+        """Finished stages behind the numbers, whichever run they were made for."""
         metrics = (self.folder / "evaluation/metrics.json").resolve()
         made = lineage([metrics], self.folder.absolute().parents[1])
-        return {stage.name: stage.seconds for stage in made if stage.seconds is not None}
+        return [stage for stage in made if stage.seconds is not None]
 
     @cached_property
     def counts(self) -> dict[Row, tuple[list[str], NDArray[np.int64]]]:

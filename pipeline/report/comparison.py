@@ -34,7 +34,7 @@ def comparison_page(
         PseudomaskError: runs do not have the same classes, or masks of a run are gone.
     """
     runs = [group[0] for group in groups]
-    costs = [[group[0].folder.name, cost_words([run.seconds for run in group])] for group in groups]
+    costs = [[group[0].folder.name, cost_words(group)] for group in groups]
     parts = [
         Part("Runs", overview([row for group in groups for row in joined_rows(group)])),
         Part("Time", table(["run", "all stages one after the other, mean of the seeds; the longest"], costs)),
@@ -65,14 +65,15 @@ def comparison_page(
     return Page(title, note, parts, data)
 
 
-def cost_words(seconds: Sequence[Mapping[str, float]]) -> str:
-    """What runs took in words, mean over those whose stages are known, and their three longest stages."""
-    known = [run for run in seconds if run]
+def cost_words(runs: Sequence[FinishedRun]) -> str:
+    """What runs took in words, mean over those whose stages are known, where, and their three longest stages."""
+    known = [{stage.name: stage.seconds or 0.0 for stage in run.stages} for run in runs if run.stages]
     if not known:
         return "not known"
+    devices = dict.fromkeys(device for run in runs for stage in run.stages for device in stage.devices)
     mean = {name: sum(run.get(name, 0.0) for run in known) / len(known) for name in known[0]}
     longest = sorted(mean, key=mean.__getitem__, reverse=True)[:3]
-    return f"{duration(sum(mean.values()))}; " + ", ".join(f"{name} {duration(mean[name])}" for name in longest)
+    return f"{duration(sum(mean.values()))} on {', '.join(devices)}; " + ", ".join(f"{name} {duration(mean[name])}" for name in longest)
 
 
 def _sources(runs: Sequence[FinishedRun], found: Mapping[str, Sequence[Difference]]) -> Sources:

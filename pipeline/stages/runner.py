@@ -48,19 +48,20 @@ def run_stage(spec: Path, shard: str | None = None, merge: int | None = None, gp
     document = json.loads(spec.read_text())
     if (shard, merge) != (None, None) and document["kind"] not in SHARDED:
         raise PseudomaskError(f"stage kind '{document['kind']}' has no shards")
-    if gpus and document["runtime"]["device"] != "cpu":
+    runtime = RuntimeSettings.model_validate(document["runtime"])
+    if gpus and runtime.device != "cpu":
         take_gpus(gpus)
     folder = spec.parent
     started, clock = datetime.now(UTC), time.perf_counter()
     if merge is not None:
         _merge(document, folder, merge)
     else:
-        _execute(document, folder, shard)
+        _execute(document, folder, shard, runtime)
     facts = {
         "started": started.isoformat(timespec="seconds"),
         "wall_seconds": round(time.perf_counter() - clock, 3),
         "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
-        **_device(),
+        **_device(runtime.precision),
         "packages": _packages(document["code"]),
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -103,7 +104,7 @@ def _shard_facts(folder: Path, index: int, count: int) -> Path:
     return Path(shard_file(str(folder), f"{index}-of-{count}")).with_suffix(".json")
 
 
-def _execute(document: dict[str, Any], folder: Path, shard: str | None) -> None:
+def _execute(document: dict[str, Any], folder: Path, shard: str | None, runtime: RuntimeSettings) -> None:
     stage = importlib.import_module(f"pipeline.stages.{document['kind']}")
     outputs = {name: Path(path) for name, path in document["outputs"].items()}
     part = (0, 1)
@@ -117,7 +118,7 @@ def _execute(document: dict[str, Any], folder: Path, shard: str | None) -> None:
     job = Job(
         name=document["name"],
         key=document["key"],
-        runtime=RuntimeSettings.model_validate(document["runtime"]),
+        runtime=runtime,
         scratch=folder / SCRATCH,
         shard=part,
     )
@@ -160,13 +161,15 @@ def _merge(document: dict[str, Any], folder: Path, count: int) -> None:
     join([Path(shard_file(str(folder), f"{index}-of-{count}")) for index in range(count)], Path(target))
 
 
-def _device() -> dict[str, Any]:
-    """Name of the device networks ran on, and the most memory torch held on a GPU of this process."""
+def _device(precision: str) -> dict[str, Any]:
+    """Name of the device networks ran on, their precision, and the most memory torch held on a GPU of this process."""
     torch = sys.modules.get("torch")
-    if torch is None or not torch.cuda.is_available():
+    if torch is None:
         return {"device": "cpu"}
+    if not torch.cuda.is_available():
+        return {"device": "cpu", "precision": precision}
     peak = max(torch.cuda.max_memory_reserved(index) for index in range(torch.cuda.device_count()))
-    return {"device": torch.cuda.get_device_name(), "peak_gpu_memory_mib": peak // 2**20}
+    return {"device": torch.cuda.get_device_name(), "precision": precision, "peak_gpu_memory_mib": peak // 2**20}
 
 
 def _packages(code: dict[str, str]) -> dict[str, str]:

@@ -119,9 +119,10 @@ def test_the_command_says_it_all(tmp_path):
         folder = tmp_path / "b" / name
         folder.mkdir(exist_ok=True)
         (folder / "stage.json").write_text(json.dumps({"name": name, "kind": name, "inputs": before}))
-        (folder / "provenance.json").write_text(json.dumps({"wall_seconds": seconds, "shards": [{"wall_seconds": 60}]}))
+        facts = {"wall_seconds": seconds, "device": "cpu", "shards": [{"wall_seconds": 60, "device": "A100"}]}
+        (folder / "provenance.json").write_text(json.dumps(facts))
     done = CliRunner().invoke(app, ["compare", *runs])
-    assert "- b: 14 min; train 11 min, evaluation 3 min\n- o: not known" in done.output
+    assert "- b: 14 min on A100; train 11 min, evaluation 3 min\n- o: not known" in done.output
     (tmp_path / "b/evaluation/metrics.json").unlink()
     done = CliRunner().invoke(app, ["compare", *runs])
     assert isinstance(done.exception, PseudomaskError)

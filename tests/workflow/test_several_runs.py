@@ -24,10 +24,14 @@ def test_shared_stages_are_planned_once(tmp_path):
 def test_finished_runs_only_give_the_table(finished):
     """The stages are those of the runs alone: none is made again."""
     comparison = Comparison(finished.folder)
-    done = comparison.run("--config", f"runs=[{TINY}]", "table=new/table.md", "page=page.html")
+    twice = f"runs=[{TINY}, {TINY.parent}/tin?.yaml]"
+    named = ("title=Tiny, 'tis", "runtime__threads=1")
+    done = comparison.run("--config", twice, "table=new/table.md", "page=page.html", *named)
     assert "1 of 1 steps (100%) done" in done.stderr
     table = (finished.folder / "new/table.md").read_text()
-    assert "pseudo-mask" in table
+    assert table.startswith("# Tiny, 'tis\n\n20")
+    assert "; all runs with runtime__threads=1.\n\n| masks" in table
+    assert table.count("tiny: pseudo-mask") == 1
     assert "<html" in (finished.folder / "page.html").read_text()
 
 
@@ -43,10 +47,11 @@ def test_a_failure_says_where_logs_are(finished):
         (("runs=[nowhere/*.yaml]", "table=t"), "nowhere"),
         ((), "say what"),
         ((f"runs={TINY}", "table=t"), "are lists"),
-        ((f"runs=[{TINY}, {TINY}]", "table=t"), "called 'tiny', too"),
+        ((f"runs=[{TINY}, other.yaml]", "table=t"), "called 'tiny', too"),
     ],
 )
 def test_mistakes_name_the_remedy(tmp_path, words, said):
+    (tmp_path / "other.yaml").write_text(TINY.read_text())
     command = [*Comparison(tmp_path).command(), "--config", "seed=0", *words]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode
