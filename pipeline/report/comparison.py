@@ -73,7 +73,9 @@ def cost_words(runs: Sequence[FinishedRun]) -> str:
     devices = dict.fromkeys(device for run in runs for stage in run.stages for device in stage.devices)
     mean = {name: sum(run.get(name, 0.0) for run in known) / len(known) for name in known[0]}
     longest = sorted(mean, key=mean.__getitem__, reverse=True)[:3]
-    return f"{duration(sum(mean.values()))} on {', '.join(devices)}; " + ", ".join(f"{name} {duration(mean[name])}" for name in longest)
+    return f"{duration(sum(mean.values()))} on {', '.join(devices)}; " + ", ".join(
+        f"{name} {duration(mean[name])}" for name in longest
+    )
 
 
 def _sources(runs: Sequence[FinishedRun], found: Mapping[str, Sequence[Difference]]) -> Sources:

@@ -14,8 +14,20 @@ def stage(folder, name, inputs, **facts):
 def test_everything_behind_a_file_is_found_once_sources_first(tmp_path):
     stage(tmp_path / "store/a/1", "data", {}, wall_seconds=1.5, peak_memory_mib=10)
     shards = [
-        {"wall_seconds": 2, "peak_memory_mib": 70, "device": "A100", "precision": "32-true", "peak_gpu_memory_mib": 900},
-        {"wall_seconds": 3, "peak_memory_mib": 60, "device": "A100", "precision": "bf16-mixed", "peak_gpu_memory_mib": 950},
+        {
+            "wall_seconds": 2,
+            "peak_memory_mib": 70,
+            "device": "A100",
+            "precision": "32-true",
+            "peak_gpu_memory_mib": 900,
+        },
+        {
+            "wall_seconds": 3,
+            "peak_memory_mib": 60,
+            "device": "A100",
+            "precision": "bf16-mixed",
+            "peak_gpu_memory_mib": 950,
+        },
     ]
     data = "store/a/1/manifest.parquet"
     stage(tmp_path / "store/b/2", "cams", {"manifest": data}, wall_seconds=1, peak_memory_mib=5, shards=shards)
