@@ -31,7 +31,7 @@ demo-all: setup  ## the demo of every method in one graph, then all of them in o
 
 evidence: setup  ## every method on voc-mini, SEEDS="0, 1", into docs/evidence.md; hours without a GPU (SET=settings of all runs)
 	$(COMPARE) runs="[configs/mini/cam.yaml, configs/mini/*.yaml]" seeds="[$(SEEDS)]" $(SET) \
-	  title="Evidence: every method on voc-mini" table=docs/evidence.md page=results/evidence.html
+	  title="Evidence, every method on voc-mini" table=docs/evidence.md page=results/evidence.html
 
 test: setup  ## the test suite, two processes of one thread each
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile

@@ -60,6 +60,8 @@ def members(runs=(), seeds=(None,), table=None, page=None, title=None, **changes
                     **of_seed,
                     **changes,
                 }
+    if not isinstance(title, (str, type(None))):
+        raise WorkflowError("title: a heading without ': ', which YAML takes for something else")
     if not found or table is None:
         raise WorkflowError(
             'say what to compare: --config runs="[configs/demo/*.yaml]" table=demos.md'

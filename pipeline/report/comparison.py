@@ -71,6 +71,8 @@ def cost_words(runs: Sequence[FinishedRun]) -> str:
     if not known:
         return "not known"
     devices = dict.fromkeys(device for run in runs for stage in run.stages for device in stage.devices)
+    if len(devices) > 1:
+        devices.pop("cpu", None)  # where stages without networks ran
     mean = {name: sum(run.get(name, 0.0) for run in known) / len(known) for name in known[0]}
     longest = sorted(mean, key=mean.__getitem__, reverse=True)[:3]
     return f"{duration(sum(mean.values()))} on {', '.join(devices)}; " + ", ".join(

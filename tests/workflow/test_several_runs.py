@@ -24,7 +24,7 @@ def test_shared_stages_are_planned_once(tmp_path):
 def test_finished_runs_only_give_the_table(finished):
     """The stages are those of the runs alone: none is made again."""
     comparison = Comparison(finished.folder)
-    twice = f"runs=[{TINY}, {TINY.parent}/tin?.yaml]"
+    twice = f"runs=[{TINY}, {TINY.parent}/tiny.*]"
     named = ("title=Tiny, 'tis", "runtime__threads=1")
     done = comparison.run("--config", twice, "table=new/table.md", "page=page.html", *named)
     assert "1 of 1 steps (100%) done" in done.stderr
@@ -46,6 +46,7 @@ def test_a_failure_says_where_logs_are(finished):
     [
         (("runs=[nowhere/*.yaml]", "table=t"), "nowhere"),
         ((), "say what"),
+        ((f"runs=[{TINY}]", "table=t", "title=Tiny: all"), "title"),
         ((f"runs={TINY}", "table=t"), "are lists"),
         ((f"runs=[{TINY}, other.yaml]", "table=t"), "called 'tiny', too"),
     ],
