@@ -61,7 +61,9 @@ def members(runs=(), seeds=(None,), table=None, page=None, title=None, **changes
                     **changes,
                 }
     if not isinstance(title, (str, type(None))):
-        raise WorkflowError("title: a heading without ': ', which YAML takes for something else")
+        raise WorkflowError(
+            "title: a heading without ': ', which YAML takes for something else"
+        )
     if not found or table is None:
         raise WorkflowError(
             'say what to compare: --config runs="[configs/demo/*.yaml]" table=demos.md'
@@ -74,7 +76,9 @@ def heading(runs=(), seeds=(), table=None, page=None, title=None, **changes):
     if title is None:
         return ""
     words = ", ".join(f"{name}={value}" for name, value in changes.items())
-    return f"# {title}\n\n{date.today()}{'; all runs with ' + words if words else ''}.\n\n"
+    return (
+        f"# {title}\n\n{date.today()}{'; all runs with ' + words if words else ''}.\n\n"
+    )
 
 
 MEMBERS = members(**config)
