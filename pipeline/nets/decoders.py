@@ -128,6 +128,7 @@ class DeepLabV2(nn.Module):
 
     def forward(self, features: list[Tensor]) -> Tensor:
         """Logits at the resolution of the last features."""
+        # Stacking them would lose the memory layout, which the losses profit from.
         result: Tensor = reduce(torch.add, (branch(features[-1]) for branch in self.branches))
         return result
 
